@@ -62,7 +62,7 @@ class DeletePayload(NamedTuple):
 
     protocol: int
     spi_octets: int
-    count: int
+    spis: int
 
 
 class EncryptedPayload(NamedTuple):
