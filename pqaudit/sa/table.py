@@ -1,0 +1,205 @@
+"""The table that assembles SAs from messages, in any order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from pqaudit.decode.datagram import Datagram
+from pqaudit.ike.ikev1 import V1Message
+from pqaudit.ike.message import Message
+from pqaudit.ike.numbers import MAJOR_IKEV1, MAJOR_IKEV2, ZERO_SPI, Exchange
+from pqaudit.ike.payloads import (
+    EncryptedPayload,
+    KeyExchangePayload,
+    NoncePayload,
+    NotifyPayload,
+    SecurityAssociationPayload,
+    VendorIdPayload,
+)
+from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.bounds import MOST_NOTIFIES, MOST_VENDOR_IDS, NOTIFY_DATA_OCTETS
+from pqaudit.sa.group import Group
+from pqaudit.sa.messages import InitContent, KeptNotify, ProtectedKey, ProtectedMessage, V1Content
+from pqaudit.sa.reference import NO_VLAN, Endpoint, Path, Reference
+
+_INIT = frozenset((Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME))
+# Exchanges whose messages are looked at one by one; of all others only the message IDs are kept.
+_LOOKED_AT = frozenset(
+    (Exchange.IKE_INTERMEDIATE, Exchange.IKE_AUTH, Exchange.CREATE_CHILD_SA, Exchange.IKE_FOLLOWUP_KE)
+)
+_DIGEST_OCTETS = 16
+_VENDOR_ID_OCTETS = 256
+
+DEFAULT_MOST_GROUPS = 1_000_000
+
+
+class SaTable:
+    """SAs under assembly, keyed by version and initiator SPI, never by address or port.
+
+    Args:
+        most_groups: bound on initiator SPIs held at once. Past it the oldest group without any response goes, or the
+            oldest of all; each is counted in ``counters["sas-evicted"]``.
+    """
+
+    def __init__(self, *, most_groups: int = DEFAULT_MOST_GROUPS) -> None:
+        self._groups: dict[tuple[int, bytes], Group] = {}
+        self._most = most_groups
+        self.counters: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def add(self, datagram: Datagram, message: Message | V1Message) -> None:
+        """Add one message."""
+        reference = Reference(datagram.time, datagram.file, datagram.frames[-1], datagram.digits)
+        path = Path(
+            Endpoint(datagram.source, datagram.source_port),
+            Endpoint(datagram.destination, datagram.destination_port),
+            datagram.transport,
+            NO_VLAN if datagram.vlan is None else datagram.vlan,
+        )
+        if isinstance(message, V1Message):
+            part = self._add_v1(message, datagram.payload, reference, path)
+        else:
+            part = self._add_v2(message, datagram, reference, path)
+        for fault in message.faults:
+            part.add_anomaly(fault, reference)
+        if datagram.truncated:
+            part.add_anomaly("packet-truncated", reference)
+
+    def merge(self, other: SaTable) -> None:
+        """Take over all evidence of ``other``; any order of merging gives the same SAs."""
+        for key, group in other._groups.items():
+            self._group(*key).merge(group)
+        self.counters.update(other.counters)
+
+    def associations(self) -> Iterator[SecurityAssociation]:
+        """Every SA once, by first packet."""
+        found = [association for group in self._groups.values() for association in group.associations()]
+        found.sort(key=lambda a: (a.first, a.initiator_spi, a.responder_spi))
+        return iter(found)
+
+    def _group(self, version: int, initiator_spi: bytes) -> Group:
+        key = (version, initiator_spi)
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) >= self._most:
+                self._evict()
+            group = self._groups[key] = Group(version, initiator_spi)
+        return group
+
+    def _evict(self) -> None:
+        # Insertion order is order of first sighting. A look at the first few keeps the cost of a flood constant.
+        oldest = None
+        for index, (key, group) in enumerate(self._groups.items()):
+            if oldest is None:
+                oldest = key
+            if list(group.parts) == [ZERO_SPI]:
+                oldest = key
+                break
+            if index >= 64:
+                break
+        if oldest is not None:
+            del self._groups[oldest]
+            self.counters["sas-evicted"] += 1
+
+    def _add_v2(
+        self, message: Message, datagram: Datagram, reference: Reference, path: Path
+    ) -> SecurityAssociation:
+        header = message.header
+        exchange_type = header.exchange_type
+        part = self._group(MAJOR_IKEV2, header.initiator_spi).part(header.responder_spi)
+        is_response = header.is_response
+        by_initiator = header.from_initiator != is_response
+        if exchange_type in _INIT:
+            part.add_exchange(exchange_type, True, header.message_id)
+            part.add_init(_init_content(message, datagram), is_response, reference, path)
+            return part
+        part.see(reference, path)
+        part.add_exchange(exchange_type, by_initiator, header.message_id)
+        last = message.payloads[-1] if message.payloads else None
+        if not isinstance(last, EncryptedPayload):
+            part.add_anomaly("unprotected-message", reference)
+        elif exchange_type in _LOOKED_AT:
+            key = ProtectedKey(header.message_id, exchange_type, header.from_initiator, is_response)
+            part.add_protected(key, _protected(last, reference, path, datagram.truncated))
+        return part
+
+    def _add_v1(
+        self, message: V1Message, payload: bytes, reference: Reference, path: Path
+    ) -> SecurityAssociation:
+        header = message.header
+        part = self._group(MAJOR_IKEV1, header.initiator_spi).part(header.responder_spi)
+        part.add_exchange(header.exchange_type, True, header.message_id)
+        if message.transforms:
+            content = V1Content(
+                blake2b(payload, digest_size=_DIGEST_OCTETS).digest(),
+                header.responder_spi,
+                message.transforms,
+                _bounded_vendor_ids(message.vendor_ids),
+            )
+            part.add_phase1(content, reference, path)
+        else:
+            part.see(reference, path)
+        return part
+
+
+def _protected(payload: EncryptedPayload, reference: Reference, path: Path, truncated: bool) -> ProtectedMessage:
+    if payload.fragments:
+        inner_type = payload.inner_type if payload.fragment == 1 else None
+        octets = {payload.fragment: payload.octets}
+        return ProtectedMessage(reference, path, inner_type, 0, payload.fragments, octets, truncated)
+    return ProtectedMessage(reference, path, payload.inner_type, payload.octets, 0, {}, truncated)
+
+
+def _init_content(message: Message, datagram: Datagram) -> InitContent:
+    proposals = None
+    proposals_complete = True
+    ke_method = ke_octets = None
+    nonce = False
+    notifies: list[KeptNotify] = []
+    vendor_ids: list[bytes] = []
+    faults = list(message.faults)
+    for payload in message.payloads:
+        if isinstance(payload, NotifyPayload):
+            if len(notifies) < MOST_NOTIFIES:
+                notifies.append(KeptNotify(payload.type, payload.data[:NOTIFY_DATA_OCTETS]))
+        elif isinstance(payload, SecurityAssociationPayload):
+            if proposals is None:
+                proposals, proposals_complete = payload.proposals, payload.complete
+            else:
+                faults.append("second-sa-payload")
+        elif isinstance(payload, KeyExchangePayload):
+            if ke_method is None:
+                ke_method, ke_octets = payload.method, payload.octets
+            else:
+                faults.append("second-ke-payload")
+        elif isinstance(payload, NoncePayload):
+            nonce = True
+        elif isinstance(payload, VendorIdPayload):
+            vendor_ids.append(payload.data)
+        elif isinstance(payload, EncryptedPayload):
+            faults.append("encrypted-payload-in-ike-sa-init")
+    return InitContent(
+        blake2b(datagram.payload, digest_size=_DIGEST_OCTETS).digest(),
+        message.header.responder_spi,
+        message.header.exchange_type,
+        proposals,
+        proposals_complete,
+        ke_method,
+        ke_octets,
+        nonce,
+        tuple(notifies),
+        _bounded_vendor_ids(tuple(vendor_ids)),
+        message.complete,
+        datagram.truncated,
+        tuple(faults),
+    )
+
+
+def _bounded_vendor_ids(vendor_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(vendor_id[:_VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])
+
+
