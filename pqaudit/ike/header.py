@@ -45,7 +45,7 @@ class Header(NamedTuple):
         return bool(self.flags & Flag.INITIATOR)
 
 
-class NotIke(Exception):
+class NotIkeError(Exception):
     """Octets on an IKE port that are not an IKE message. ``slug`` is stable, the text is for a person."""
 
     def __init__(self, slug: str, text: str) -> None:
@@ -61,25 +61,27 @@ def parse_header(data: bytes, *, truncated: bool = False) -> Header:
         truncated: the capture holds less than was sent, so a length beyond the data is no fault.
 
     Raises:
-        NotIke: too short, an initiator SPI of zero, an unknown major version, an exchange type outside the version's
+        NotIkeError: too short, an initiator SPI of zero, an unknown major version, an exchange type outside its
             range, or a length field that does not fit the octets.
     """
     if len(data) < HEADER_OCTETS:
-        raise NotIke("short-message", f"{len(data)} octets are too few for an IKE header")
+        raise NotIkeError("short-message", f"{len(data)} octets are too few for an IKE header")
     header = Header._make(_HEADER.unpack_from(data))
     if header.initiator_spi == ZERO_SPI:
-        raise NotIke("zero-initiator-spi", "the initiator SPI is zero")
+        raise NotIkeError("zero-initiator-spi", "the initiator SPI is zero")
     major = header.version >> 4
     if major == MAJOR_IKEV2:
         if header.exchange_type < FIRST_IKEV2_EXCHANGE:
-            raise NotIke("exchange-type-of-ikev1", f"exchange type {header.exchange_type} does not exist in IKEv2")
+            raise NotIkeError("exchange-type-of-ikev1", f"exchange type {header.exchange_type} does not exist in IKEv2")
     elif major == MAJOR_IKEV1:
         if not 0 < header.exchange_type < FIRST_IKEV2_EXCHANGE:
-            raise NotIke("exchange-type-of-ikev2", f"exchange type {header.exchange_type} does not exist in IKEv1")
+            raise NotIkeError("exchange-type-of-ikev2", f"exchange type {header.exchange_type} does not exist in IKEv1")
     else:
-        raise NotIke("unknown-version", f"major version {major} is neither IKEv1 nor IKEv2")
+        raise NotIkeError("unknown-version", f"major version {major} is neither IKEv1 nor IKEv2")
     if header.length < HEADER_OCTETS:
-        raise NotIke("length-too-small", f"the length field says {header.length}, less than the header itself")
+        raise NotIkeError("length-too-small", f"the length field says {header.length}, less than the header itself")
     if header.length > len(data) and not truncated:
-        raise NotIke("length-beyond-datagram", f"the length field says {header.length}, the datagram has {len(data)}")
+        raise NotIkeError(
+            "length-beyond-datagram", f"the length field says {header.length}, the datagram has {len(data)}"
+        )
     return header

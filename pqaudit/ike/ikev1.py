@@ -86,9 +86,7 @@ def parse_v1_message(header: Header, data: bytes) -> V1Message:
         elif kind == V1Payload.VENDOR_ID:
             vendor_ids.append(data[start:stop])
         kind, offset, count = next_kind, stop, count + 1
-    return V1Message(
-        header, encrypted, tuple(transforms), tuple(vendor_ids), tuple(dict.fromkeys(faults)), complete
-    )
+    return V1Message(header, encrypted, tuple(transforms), tuple(vendor_ids), tuple(dict.fromkeys(faults)), complete)
 
 
 def _parse_sa(data: bytes, start: int, stop: int, out: list[Phase1Transform], faults: list[str]) -> None:

@@ -199,7 +199,7 @@ class SecurityAssociation:
         for kept in (self.requests, self.responses, self.phase1):
             while len(kept) > MOST_INIT_MESSAGES:
                 # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not.
-                worst = max(kept, key=lambda digest: _rank(kept[digest]))  # noqa: B023 - called at once
+                worst = max(kept, key=lambda digest: _rank(kept[digest]))
                 del kept[worst]
                 self.overflow.add("init-messages")
 

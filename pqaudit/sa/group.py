@@ -66,7 +66,9 @@ class Group:
     def _is_association(self, part: SecurityAssociation) -> bool:
         if part.version == MAJOR_IKEV1:
             return True
-        return part.has_traffic or bool(part.selecting_responses) or _cut_off_response(part)
+        return part.has_traffic or any(
+            m.content.selects or m.content.selects_unreadably for m in part.responses.values()
+        )
 
     def _attempt(self, parts: list[SecurityAssociation]) -> SecurityAssociation:
         spis = [part.responder_spi for part in parts if part.responder_spi != ZERO_SPI]
@@ -74,11 +76,6 @@ class Group:
         for part in parts:
             attempt.absorb(part)
         return attempt
-
-
-def _cut_off_response(part: SecurityAssociation) -> bool:
-    """True when a response began to select (it carries an SA payload) but the capture cut it off."""
-    return any(m.content.proposals is not None and not m.content.complete for m in part.responses.values())
 
 
 def _order(association: SecurityAssociation) -> tuple[Reference, bytes]:

@@ -51,14 +51,19 @@ class InitContent(NamedTuple):
 
     @property
     def selects(self) -> bool:
-        """True when, as a response, it selects: SA, KE and nonce, and a responder SPI (RFC 7296 section 2.6)."""
-        return (
-            self.proposals is not None
-            and len(self.proposals) > 0
-            and self.ke_method is not None
-            and self.nonce
-            and self.responder_spi != _ZERO
-        )
+        """True when, as a response, it selects: SA, KE, nonce and a responder SPI (RFC 7296 sections 1.2 and 2.6).
+
+        A response that the snapshot length cut behind its SA payload selects too: an SA payload stands in a response
+        only when a proposal was accepted. An SA payload that is itself cut off or damaged never counts.
+        """
+        if not self.proposals or not self.proposals_complete or self.responder_spi == _ZERO:
+            return False
+        return self.truncated or (self.ke_method is not None and self.nonce)
+
+    @property
+    def selects_unreadably(self) -> bool:
+        """True when, as a response, it carries an SA payload of which not everything can be read."""
+        return self.proposals is not None and not self.proposals_complete and self.responder_spi != _ZERO
 
     def notify(self, kind: Notify) -> KeptNotify | None:
         """The first notify of that type, or None."""
@@ -84,9 +89,7 @@ class FileCount:
 
     def merged(self, other: FileCount) -> FileCount:
         """The fuller of two counts of one file: a file is read whole by one reader, so counts never add up."""
-        return FileCount(
-            max(self.packets, other.packets), min(self.first, other.first), max(self.last, other.last)
-        )
+        return FileCount(max(self.packets, other.packets), min(self.first, other.first), max(self.last, other.last))
 
 
 def merge_file_counts(mine: dict[str, FileCount], other: dict[str, FileCount]) -> None:

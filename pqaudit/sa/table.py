@@ -105,9 +105,7 @@ class SaTable:
             del self._groups[oldest]
             self.counters["sas-evicted"] += 1
 
-    def _add_v2(
-        self, message: Message, datagram: Datagram, reference: Reference, path: Path
-    ) -> SecurityAssociation:
+    def _add_v2(self, message: Message, datagram: Datagram, reference: Reference, path: Path) -> SecurityAssociation:
         header = message.header
         exchange_type = header.exchange_type
         part = self._group(MAJOR_IKEV2, header.initiator_spi).part(header.responder_spi)
@@ -127,9 +125,7 @@ class SaTable:
             part.add_protected(key, _protected(last, reference, path, datagram.truncated))
         return part
 
-    def _add_v1(
-        self, message: V1Message, payload: bytes, reference: Reference, path: Path
-    ) -> SecurityAssociation:
+    def _add_v1(self, message: V1Message, payload: bytes, reference: Reference, path: Path) -> SecurityAssociation:
         header = message.header
         part = self._group(MAJOR_IKEV1, header.initiator_spi).part(header.responder_spi)
         part.add_exchange(header.exchange_type, True, header.message_id)
@@ -201,5 +197,3 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
 
 def _bounded_vendor_ids(vendor_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(vendor_id[:_VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])
-
-

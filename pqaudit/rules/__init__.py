@@ -1,0 +1,1 @@
+"""Rules and registries: the facts, read from YAML."""

@@ -1,0 +1,176 @@
+"""Numbers to names and properties, from ``rules/registries``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pqaudit.rules.errors import RulesError
+from pqaudit.rules.source import read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A key exchange method (transform type 4 and additional key exchanges).
+
+    ``kind`` is ``none``, ``classical``, ``ml-kem``, ``private-use`` or ``unassigned``. ``public_octets`` and
+    ``ciphertext_octets`` are the lengths of the initiator's and the responder's KE data, None where unknown.
+    """
+
+    id: int
+    name: str
+    short: str
+    kind: str
+    public_octets: int | None
+    ciphertext_octets: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateMethod:
+    """A private-use number as one vendor used it; only meaningful together with that vendor's fingerprint."""
+
+    id: int
+    name: str
+    vendors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cipher:
+    """An encryption or integrity transform with what its payload overhead depends on; None where unknown."""
+
+    id: int
+    name: str
+    key_bits: int | None
+    iv_octets: int | None
+    block_octets: int | None
+    icv_octets: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class VendorId:
+    """A vendor ID payload that is known. ``vendor`` is None for a mere capability."""
+
+    octets: bytes
+    prefix: bool
+    name: str
+    vendor: str | None
+
+
+class Registry:
+    """All registries."""
+
+    def __init__(self, root: Traversable, override: Path | None = None) -> None:
+        def load(name: str) -> dict[str, Any]:
+            return read_yaml(root, f"registries/{name}.yaml", override)
+
+        try:
+            self._load(load)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RulesError(f"a registry is damaged: {type(error).__name__} {error}") from error
+
+    def _load(self, load: Any) -> None:
+        methods = load("key_exchange_methods")
+        self._methods = {
+            entry["id"]: Method(
+                entry["id"],
+                entry["name"],
+                entry.get("short", entry["name"]),
+                "unassigned" if entry["class"] == "reserved" else entry["class"],
+                entry.get("public_octets"),
+                entry.get("ciphertext_octets"),
+            )
+            for entry in methods["methods"]
+        }
+        self._ranges = [(r["first"], r["last"], r["class"]) for r in methods["ranges"]]
+        self.private_methods = tuple(
+            PrivateMethod(e["id"], e["name"], tuple(e.get("vendor_fingerprints") or ())) for e in methods["private_use"]
+        )
+        transforms = load("transforms")
+        self.transform_types: dict[int, str] = _names(transforms["transform_types"])
+        self._encryption = _ciphers(transforms["encryption"])
+        self._integrity = _ciphers(transforms["integrity"])
+        self._prf = _names(transforms["prf"])
+        self._exchanges = _names(load("exchange_types")["exchange_types"])
+        self._payloads = _names(load("payload_types")["payload_types"])
+        self._notifies = _names(load("notifies")["notifies"])
+        v1 = load("ikev1")
+        self._v1_exchanges = _names(v1["exchange_types"])
+        self._v1_encryption = _names(v1["encryption"])
+        self._v1_hash = _names(v1["hash"])
+        self._vendor_ids = sorted(
+            (
+                VendorId(bytes.fromhex(e["hex"]), e["match"] == "prefix", e["name"], e.get("vendor"))
+                for e in load("vendor_ids")["vendor_ids"]
+            ),
+            key=lambda v: (-len(v.octets), v.prefix),
+        )
+
+    def method(self, number: int) -> Method:
+        """The key exchange method with that number; one is made for numbers without an entry."""
+        known = self._methods.get(number)
+        if known is not None:
+            return known
+        kind = next((kind for first, last, kind in self._ranges if first <= number <= last), "unassigned")
+        name = f"{kind}-{number}"
+        return Method(number, name, name, kind, None, None)
+
+    def encryption(self, number: int) -> Cipher:
+        """An encryption algorithm."""
+        return self._encryption.get(number) or Cipher(number, f"unassigned-{number}", None, None, None, None)
+
+    def integrity(self, number: int) -> Cipher:
+        """An integrity algorithm."""
+        return self._integrity.get(number) or Cipher(number, f"unassigned-{number}", None, None, None, None)
+
+    def prf(self, number: int) -> str:
+        """Name of a pseudorandom function."""
+        return self._prf.get(number, f"unassigned-{number}")
+
+    def exchange(self, number: int, version: int = 2) -> str:
+        """Name of an exchange type."""
+        names = self._v1_exchanges if version == 1 else self._exchanges
+        return names.get(number, f"exchange-{number}")
+
+    def payload(self, number: int) -> str:
+        """Name of a payload type."""
+        return self._payloads.get(number, f"payload-{number}")
+
+    def notify(self, number: int) -> str:
+        """Name of a notify type."""
+        return self._notifies.get(number, f"notify-{number}")
+
+    def v1_encryption(self, number: int) -> str:
+        """Name of an IKEv1 encryption algorithm."""
+        return self._v1_encryption.get(number, f"unassigned-{number}")
+
+    def v1_hash(self, number: int) -> str:
+        """Name of an IKEv1 hash algorithm."""
+        return self._v1_hash.get(number, f"unassigned-{number}")
+
+    def vendor_id(self, octets: bytes) -> VendorId | None:
+        """The longest known vendor ID that matches, or None."""
+        for known in self._vendor_ids:
+            if octets.startswith(known.octets) if known.prefix else octets == known.octets:
+                return known
+        return None
+
+
+def _names(entries: list[dict[str, Any]]) -> dict[int, str]:
+    return {entry["id"]: entry["name"] for entry in entries}
+
+
+def _ciphers(entries: list[dict[str, Any]]) -> dict[int, Cipher]:
+    found = {}
+    for e in entries:
+        bits = e.get("key_bits")
+        found[e["id"]] = Cipher(
+            e["id"],
+            e["name"],
+            bits if isinstance(bits, int) else None,
+            e.get("iv_octets"),
+            e.get("block_octets"),
+            e.get("icv_octets"),
+        )
+    return found
