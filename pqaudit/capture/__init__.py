@@ -1,0 +1,1 @@
+"""Where frames come from: capture files, compressed or not, directories of them, and pipes."""

@@ -1,0 +1,160 @@
+"""Compressed inputs: the octets inside, decoded piece by piece through maintained libraries in bounded memory."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Protocol, cast
+
+from pqaudit.capture.faults import InputFault
+from pqaudit.capture.magic import Format
+from pqaudit.capture.octets import OctetSource
+
+_PIECE = 1 << 16
+
+# xz files name the size of their dictionary and may ask for 4 GiB; `xz -9` needs 65 MiB. The zstd library has a limit of
+# its own, 128 MiB.
+_XZ_MEMORY = 128 * 1024 * 1024
+
+
+class Decoder(Protocol):
+    """One member (gzip), stream (xz) or frame (zstd, lz4); the interface of ``lzma.LZMADecompressor``."""
+
+    @property
+    def eof(self) -> bool:
+        """True behind the end of the member."""
+        ...
+
+    @property
+    def needs_input(self) -> bool:
+        """False while there is more to get without new input."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the member in the input."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Decode ``data``, giving at most ``max_length`` octets."""
+        ...
+
+
+class DecodedOctets:
+    """The octets inside a compressed input; an ``OctetSource``.
+
+    Members that follow one another are read as one, as the command-line tools do.
+    """
+
+    def __init__(self, raw: OctetSource, start: bytes, compression: Format) -> None:
+        """``start`` is what was already taken from ``raw``. Raises InputFault when a library is missing."""
+        self._raw = raw
+        self._pending = start
+        self._name = compression.value
+        self._new_decoder, self._errors = _decoders(compression)
+        self._decoder = self._new_decoder()
+        self._begun = True
+        self._piece = bytearray(_PIECE)
+        self._piece_length = 0
+
+    def readinto(self, target: memoryview) -> int:
+        """See ``OctetSource``."""
+        room = len(target)
+        while True:
+            if self._decoder.eof:
+                rest = self._decoder.unused_data
+                # Tapes and xz pad with zeros.
+                self._pending = rest.lstrip(b"\0")
+                self._decoder = self._new_decoder()
+                self._begun = False
+            ended = False
+            if not self._pending and self._decoder.needs_input:
+                self._pending = self._next_piece()
+                if not self._begun:
+                    self._pending = self._pending.lstrip(b"\0")
+                ended = not self._piece_length
+                if ended and not self._begun:
+                    return 0
+                if not ended and not self._pending:
+                    continue
+            self._begun = True
+            try:
+                octets = self._decoder.decompress(self._pending, room)
+            except self._errors as error:
+                raise InputFault(
+                    "damaged-compression",
+                    f"The {self._name} data is damaged ({error}); everything before was read.",
+                ) from error
+            self._pending = b""
+            if octets:
+                target[: len(octets)] = octets
+                return len(octets)
+            if ended and not self._decoder.eof:
+                raise InputFault(
+                    "cut-off-record",
+                    f"The {self._name} data ends early; it may still be being written, and everything before was read.",
+                    fatal=False,
+                )
+
+    def _next_piece(self) -> bytes:
+        with memoryview(self._piece) as view:
+            self._piece_length = self._raw.readinto(view)
+        return bytes(self._piece[: self._piece_length])
+
+
+class _GzipDecoder:
+    """``zlib.decompressobj`` behind the interface that the other libraries share."""
+
+    def __init__(self) -> None:
+        import zlib
+
+        self._member = zlib.decompressobj(wbits=31)
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return self._member.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._full and not self._member.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._member.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        octets = self._member.decompress(self._member.unconsumed_tail + data, max_length)
+        self._full = len(octets) == max_length
+        return octets
+
+
+def _decoders(compression: Format) -> tuple[Callable[[], Decoder], tuple[type[Exception], ...]]:
+    """How to start decoding a member, and the exceptions by which the library says that data is damaged."""
+    if compression is Format.GZIP:
+        import zlib
+
+        return _GzipDecoder, (zlib.error,)
+    if compression is Format.XZ:
+        import lzma
+
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), (lzma.LZMAError, EOFError)
+    if compression is Format.ZSTD:
+        # The library that became part of Python 3.14, and the same one for older versions.
+        zstd = _library("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd", "zstd")
+        return cast("Callable[[], Decoder]", zstd.ZstdDecompressor), (zstd.ZstdError, EOFError)
+    lz4 = _library("lz4.frame", "lz4")
+    return cast("Callable[[], Decoder]", lz4.LZ4FrameDecompressor), (RuntimeError, EOFError)
+
+
+def _library(module: str, compression: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".frame")[0]
+        raise InputFault(
+            "missing-library",
+            f"Reading {compression} needs a library that is not installed: pip install {package}",
+        ) from error

@@ -1,0 +1,28 @@
+"""The one exception that readers use among themselves: this input ends here, and why."""
+
+from __future__ import annotations
+
+
+class InputFault(Exception):  # noqa: N818 - a fault of the input, not an error of the program
+    """Reading of one input stops; ``read_capture`` turns it into an ``InputNote`` and never lets it out.
+
+    Attributes:
+        kind: the slug of the note.
+        message: one sentence for a person.
+        fatal: as in ``InputNote.fatal``.
+    """
+
+    def __init__(self, kind: str, message: str, *, fatal: bool = True) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.fatal = fatal
+
+
+def cut_off(what: str) -> InputFault:
+    """The fault of an input that ends inside ``what``, as a file does that is still being written."""
+    return InputFault(
+        "cut-off-record",
+        f"The input ends inside {what}; it may still be being written, and everything before was read.",
+        fatal=False,
+    )
