@@ -181,10 +181,9 @@ def _evidence(
         if not found and sa.first is not None:
             found.append(Evidence(sa.first, "IKEv1 header"))
         return tuple(found)
-    for message, side in ((negotiation.request, "request"), (negotiation.response, "response")):
-        if message is None:
-            continue
-        found.append(Evidence(message.seen.first, _init_text(message.content, side, registry)))
+    for init, where in ((negotiation.request, "request"), (negotiation.response, "response")):
+        if init is not None:
+            found.append(Evidence(init.seen.first, _init_text(init.content, where, registry)))
     if negotiation.refusal is not None and negotiation.response is not None:
         name = registry.notify(negotiation.refusal.type)
         text = f"notify {name} ({negotiation.refusal.type})"
