@@ -63,6 +63,8 @@ class SecurityAssociation:
         files: packets of each file, IKE_SA_INIT packets aside (they are counted with their message).
         anomalies: slug to where it was seen.
         overflow: names of bounds that were reached.
+        first, last: first and last packet.
+        initiator: first packet whose initiator flag was read after IKE_SA_INIT, and the way from initiator to responder.
     """
 
     version: int
@@ -79,6 +81,7 @@ class SecurityAssociation:
     overflow: set[str] = field(default_factory=set)
     first: Reference | None = None
     last: Reference | None = None
+    initiator: tuple[Reference, Path] | None = None
 
     # -- evidence in ---------------------------------------------------------------------------------------------
 
@@ -115,6 +118,11 @@ class SecurityAssociation:
         _keep(self.phase1, content, reference, path)
         if len(self.phase1) > MOST_INIT_MESSAGES:
             self._bound_init()
+
+    def see_initiator(self, reference: Reference, path: Path) -> None:
+        """Note a way from the original initiator to the responder, known by the initiator flag."""
+        if self.initiator is None or (reference, path) < self.initiator:
+            self.initiator = (reference, path)
 
     def add_exchange(self, exchange_type: int, by_initiator: bool, message_id: int) -> None:
         """Note a request or response of an exchange."""
@@ -182,6 +190,8 @@ class SecurityAssociation:
             anomaly.update(references)
             keep_smallest(anomaly, MOST_REFERENCES)
         self.overflow |= other.overflow
+        if other.initiator is not None:
+            self.see_initiator(*other.initiator)
         if other.first is not None and (self.first is None or other.first < self.first):
             self.first = other.first
         if other.last is not None and (self.last is None or other.last > self.last):

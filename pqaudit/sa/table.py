@@ -116,6 +116,10 @@ class SaTable:
             part.add_init(_init_content(message, datagram), is_response, reference, path)
             return part
         part.see(reference, path)
+        if header.from_initiator:
+            part.see_initiator(reference, path)
+        else:
+            part.see_initiator(reference, path._replace(source=path.destination, destination=path.source))
         part.add_exchange(exchange_type, by_initiator, header.message_id)
         last = message.payloads[-1] if message.payloads else None
         if not isinstance(last, EncryptedPayload):

@@ -1,0 +1,31 @@
+"""Who initiated an SA."""
+
+from __future__ import annotations
+
+from pqaudit.ike.numbers import MAJOR_IKEV1, ZERO_SPI
+from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.reference import Path
+from pqaudit.verdict.negotiation import Negotiation
+
+
+def initiator_path(sa: SecurityAssociation, negotiation: Negotiation) -> Path:
+    """A path from the initiator to the responder.
+
+    Taken from the deciding request, else from the response turned round, else from the initiator flag of later
+    messages; for IKEv1, which has no such flag, from the first message without a responder cookie, else the first seen.
+    """
+    if negotiation.request is not None:
+        return negotiation.request.seen.path
+    if negotiation.response is not None:
+        return _turned(negotiation.response.seen.path)
+    if sa.version == MAJOR_IKEV1:
+        for message in sorted(sa.phase1.values(), key=lambda m: m.seen.first):
+            path = message.seen.path
+            return path if message.content.responder_spi == ZERO_SPI else _turned(path)
+    if sa.initiator is not None:
+        return sa.initiator[1]
+    return min(sa.paths, key=lambda path: (sa.paths[path], path))
+
+
+def _turned(path: Path) -> Path:
+    return path._replace(source=path.destination, destination=path.source)

@@ -1,0 +1,155 @@
+"""Captures to SAs: the way of the data from the readers to the table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from pqaudit.capture.note import InputNote
+from pqaudit.capture.reader import read_capture
+from pqaudit.decode.datagram import Datagram
+from pqaudit.decode.decoder import Decoder
+from pqaudit.ike.header import NotIkeError, parse_header
+from pqaudit.ike.ikev1 import V1Message, parse_v1_message
+from pqaudit.ike.message import Message, parse_message
+from pqaudit.ike.numbers import MAJOR_IKEV1
+from pqaudit.sa.table import SaTable
+
+MOST_ANOMALIES = 1000
+
+OnMessage = Callable[[Datagram, "Message | V1Message"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnomaly:
+    """Something out of order that belongs to no SA: where, a stable slug, and a sentence."""
+
+    file: str
+    frame: int
+    slug: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A capture that was read. ``sha256`` is of its octets as stored."""
+
+    name: str
+    octets: int
+    sha256: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How captures are read.
+
+    Attributes:
+        ports: UDP ports that carry IKE beside 500 and 4500.
+        tunnels: look for IKE inside tunnels.
+    """
+
+    ports: tuple[int, ...] = ()
+    tunnels: bool = True
+
+
+@dataclass(slots=True)
+class AuditRun:
+    """All that reading gave: SAs under assembly, and what there is to say about the input."""
+
+    table: SaTable = field(default_factory=SaTable)
+    files: list[InputFile] = field(default_factory=list)
+    notes: list[InputNote] = field(default_factory=list)
+    anomalies: list[RunAnomaly] = field(default_factory=list)
+    counters: Counter[str] = field(default_factory=Counter)
+    interrupted: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """True when some input could not be read."""
+        return any(note.fatal for note in self.notes)
+
+    def add_anomaly(self, anomaly: RunAnomaly) -> None:
+        """Keep an anomaly, or count it when there are many."""
+        self.counters[anomaly.slug] += 1
+        if len(self.anomalies) < MOST_ANOMALIES:
+            self.anomalies.append(anomaly)
+        else:
+            self.counters["anomalies-not-listed"] += 1
+
+
+def read_message(datagram: Datagram) -> Message | V1Message:
+    """Read the IKE message of a datagram.
+
+    Raises:
+        NotIkeError: the octets are no IKE message.
+    """
+    header = parse_header(datagram.payload, truncated=datagram.truncated)
+    if header.major == MAJOR_IKEV1:
+        return parse_v1_message(header, datagram.payload)
+    return parse_message(header, datagram.payload)
+
+
+def read_inputs(
+    sources: Iterable[str],
+    run: AuditRun,
+    options: ReadOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+    on_message: OnMessage | None = None,
+) -> None:
+    """Read captures one after the other into ``run``. An interrupt keeps what was found and sets ``interrupted``."""
+    try:
+        for source in sources:
+            read_input(source, run, options, progress=progress, on_message=on_message)
+    except KeyboardInterrupt:
+        run.interrupted = True
+
+
+def read_input(
+    source: str,
+    run: AuditRun,
+    options: ReadOptions,
+    *,
+    progress: Callable[[int], None] | None = None,
+    on_message: OnMessage | None = None,
+) -> None:
+    """Read one capture into ``run``."""
+    decoder = Decoder(ports=options.ports, tunnels=options.tunnels)
+    digest = sha256()
+    octets = 0
+    messages = 0
+
+    def advance(taken: int) -> None:
+        nonlocal octets
+        octets += taken
+        if progress is not None:
+            progress(taken)
+
+    frames = read_capture(source, wanted=decoder.wanted, note=run.notes.append, progress=advance, digest=digest)
+    try:
+        for frame in frames:
+            for datagram in decoder.feed(frame):
+                messages += _add(datagram, run, on_message)
+        for datagram in decoder.flush():
+            messages += _add(datagram, run, on_message)
+    finally:
+        run.files.append(InputFile(source, octets, digest.hexdigest(), messages))
+        run.counters.update(decoder.counters)
+        for anomaly in decoder.anomalies:
+            if len(run.anomalies) < MOST_ANOMALIES:
+                run.anomalies.append(RunAnomaly(anomaly.file, anomaly.frame, anomaly.slug, anomaly.text))
+
+
+def _add(datagram: Datagram, run: AuditRun, on_message: OnMessage | None) -> int:
+    try:
+        message = read_message(datagram)
+    except NotIkeError as error:
+        run.add_anomaly(RunAnomaly(datagram.file, datagram.frames[-1], f"not-ike-{error.slug}", str(error)))
+        return 0
+    run.table.add(datagram, message)
+    if on_message is not None:
+        on_message(datagram, message)
+    return 1
