@@ -64,7 +64,7 @@ class SecurityAssociation:
         anomalies: slug to where it was seen.
         overflow: names of bounds that were reached.
         first, last: first and last packet.
-        initiator: first packet whose initiator flag was read after IKE_SA_INIT, and the way from initiator to responder.
+        initiator: first packet after IKE_SA_INIT, and the way from initiator to responder by its initiator flag.
     """
 
     version: int

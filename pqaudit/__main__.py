@@ -1,0 +1,5 @@
+"""``python -m pqaudit``."""
+
+from pqaudit.cli.main import main
+
+main()

@@ -1,0 +1,111 @@
+"""``pqaudit audit``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from pqaudit.cli.reading import (
+    exit_code,
+    opened_output,
+    port_option,
+    progress_bar,
+    report_notes,
+    rulebook_or_exit,
+    rules_option,
+    tunnels_option,
+)
+
+VERDICTS = ("classical-only", "undetermined", "rfc9370-non-standard", "ml-kem-only", "hybrid-ml-kem")
+_WIDTH_WITHOUT_TERMINAL = 160
+
+
+@click.command(
+    "audit",
+    epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read (the rest "
+    "was), 130 interrupted (what was found so far is printed).",
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "jsonl", "json"]),
+    default="table",
+    show_default=True,
+    help="table for people, jsonl with one finding a line, json for the whole run with counts.",
+)
+@click.option("-o", "--output", default="-", metavar="FILE", help="Write to FILE instead of standard output.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(VERDICTS),
+    help="Exit with 1 when an SA has this verdict or a worse one; the choices stand worst first.",
+)
+@port_option
+@tunnels_option
+@rules_option
+@click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="SAs shown in the table.")
+@click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
+def command(
+    paths: tuple[str, ...],
+    form: str,
+    output: str,
+    fail_on: str | None,
+    ports: tuple[int, ...],
+    tunnels: bool,
+    rules_folder: Path | None,
+    rows: int,
+    sensor: str | None,
+) -> None:
+    """Say of every IKE SA in captures which key exchange protects it, and why.
+
+    PATH is a capture file (pcap or pcapng, compressed or not), a directory of them, or - for standard input:
+
+    \b
+      pqaudit audit captures/
+      tcpdump -w - udp port 500 or udp port 4500 | pqaudit audit -
+      pqaudit audit --format jsonl site.pcapng > findings.jsonl
+      pqaudit audit --fail-on classical-only captures/ || echo "not ready"
+    """
+    rulebook = rulebook_or_exit(rules_folder)
+    # Imported late so that --help and wrong usage answer at once.
+    from pqaudit.capture.discover import find_captures
+    from pqaudit.finding.document import Observer, build_finding
+    from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
+
+    run = AuditRun()
+    sources = find_captures(paths, run.notes.append)
+    with progress_bar(sources) as progress:
+        read_inputs(sources, run, ReadOptions(ports, tunnels), progress=progress)
+    observer = Observer(sensor or socket.gethostname())
+    failing = False
+    worst = None if fail_on is None else rulebook.rank(fail_on)
+    findings = []
+    for sa in run.table.associations():
+        finding = build_finding(sa, rulebook, observer)
+        failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
+        findings.append(finding)
+    report_notes(run)
+    if run.interrupted:
+        click.echo("pqaudit: interrupted; this is what was found so far", err=True)
+    with opened_output(output) as out:
+        if form == "table":
+            from rich.console import Console
+
+            from pqaudit.outputs.terminal import write_summary
+
+            # Without a terminal there is no width to fit: lines are kept whole for grep and less.
+            width = None if out.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
+            console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+            write_summary(findings, run, rulebook, console, most_rows=rows)
+        else:
+            from pqaudit.outputs.jsonl import write_lines, write_run
+
+            if form == "jsonl":
+                write_lines(findings, out)
+            else:
+                write_run(findings, run, rulebook, out)
+    sys.exit(exit_code(run, failing))

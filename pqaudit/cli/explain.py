@@ -1,0 +1,111 @@
+"""``pqaudit explain``."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import click
+
+from pqaudit.cli.reading import (
+    exit_code,
+    port_option,
+    progress_bar,
+    report_notes,
+    rulebook_or_exit,
+    rules_option,
+    tunnels_option,
+)
+
+MOST_SIGHTINGS = 10_000
+
+
+@click.command("explain")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
+@click.option("--spi", metavar="HEX", help="Initiator or responder SPI of the SA, or the beginning of one.")
+@port_option
+@tunnels_option
+@rules_option
+def command(
+    paths: tuple[str, ...], spi: str | None, ports: tuple[int, ...], tunnels: bool, rules_folder: Path | None
+) -> None:
+    """Tell one IKE SA as a story: who offered what, what was selected, what was seen to run, and the rule that decided.
+
+    With several SAs in FILE, --spi names the one that is meant.
+
+    \b
+      pqaudit explain site.pcapng --spi fb5d2d19
+    """
+    wanted = _spi(spi)
+    rulebook = rulebook_or_exit(rules_folder)
+    from rich.console import Console
+
+    from pqaudit.capture.discover import find_captures
+    from pqaudit.decode.datagram import Datagram
+    from pqaudit.finding.document import Observer, build_finding
+    from pqaudit.ike.ikev1 import V1Message
+    from pqaudit.ike.message import Message
+    from pqaudit.outputs.story import Sighting, write_story
+    from pqaudit.outputs.wording import exchanges_text
+    from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
+
+    run = AuditRun()
+    sightings: list[Sighting] = []
+
+    def keep(datagram: Datagram, message: Message | V1Message) -> None:
+        header = message.header
+        matches = wanted is None or any(
+            value.hex().startswith(wanted) for value in (header.initiator_spi, header.responder_spi)
+        )
+        # A request names no responder SPI, so it is kept for every choice of one and sorted out below.
+        if (matches or not any(header.responder_spi)) and len(sightings) < MOST_SIGHTINGS:
+            sightings.append(Sighting(datagram, message))
+
+    sources = find_captures(paths, run.notes.append)
+    with progress_bar(sources) as progress:
+        read_inputs(sources, run, ReadOptions(ports, tunnels), progress=progress, on_message=keep)
+    observer = Observer(socket.gethostname())
+    findings = [build_finding(sa, rulebook, observer) for sa in run.table.associations()]
+    found = [
+        f
+        for f in findings
+        if wanted is None
+        or any((f["pqaudit"]["ike"][side] or "").startswith(wanted) for side in ("initiator_spi", "responder_spi"))
+    ]
+    report_notes(run)
+    if not found:
+        code = exit_code(run, False)
+        if code:
+            sys.exit(code)
+        raise click.UsageError("no IKE SA was found" if wanted is None else f"no IKE SA has an SPI beginning {wanted}")
+    if len(found) > 1:
+        lines = [
+            f"  {f['pqaudit']['ike']['initiator_spi']}  {f['pqaudit']['verdict']:<21}"
+            f" {exchanges_text(f['pqaudit']['selected'], rulebook.registry)}"
+            for f in found[:50]
+        ]
+        more = "" if len(found) <= 50 else f"\n  and {len(found) - 50:,} more"
+        raise click.UsageError(f"{len(found):,} IKE SAs match; choose one with --spi:\n" + "\n".join(lines) + more)
+    ike = found[0]["pqaudit"]["ike"]
+    own = [
+        s
+        for s in sightings
+        if s.message.header.initiator_spi.hex() == ike["initiator_spi"]
+        and (
+            ike["responder_spi"] is None
+            or not any(s.message.header.responder_spi)
+            or s.message.header.responder_spi.hex() == ike["responder_spi"]
+        )
+    ]
+    write_story(found[0], own, rulebook, Console(highlight=False, markup=False, emoji=False, soft_wrap=True))
+    sys.exit(exit_code(run, False))
+
+
+def _spi(text: str | None) -> str | None:
+    if text is None:
+        return None
+    cleaned = text.lower().removeprefix("0x").replace(":", "")
+    if not cleaned or len(cleaned) > 16 or any(c not in "0123456789abcdef" for c in cleaned):
+        raise click.BadParameter("an SPI is up to 16 hexadecimal digits", param_hint="--spi")
+    return cleaned

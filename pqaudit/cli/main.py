@@ -1,0 +1,47 @@
+"""The command line; each command is a module of its own and is loaded only when it is called."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from pqaudit import __version__
+
+_COMMANDS = {
+    "audit": ("pqaudit.cli.audit", "Say of every IKE SA in captures which key exchange protects it."),
+    "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(_COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The one-line helps stand here so that --help imports no command.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read, "
+    "130 interrupted.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="pqaudit")
+def main() -> None:
+    """Passive audit of IPsec tunnels for the post-quantum move.
+
+    Reads IKEv2 from capture files and says of every SA whether it is classical-only, RFC 9370 with non-standard
+    exchanges, or draft-compliant hybrid ML-KEM, with the frames that show it. Nothing is ever sent to the network that
+    is audited.
+    """

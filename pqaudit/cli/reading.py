@@ -1,0 +1,116 @@
+"""Options and progress that all commands share which read captures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.pipeline import AuditRun
+from pqaudit.rules.errors import RulesError
+from pqaudit.rules.rulebook import Rulebook, load_rulebook
+
+PORT = click.IntRange(1, 65535)
+
+port_option = click.option(
+    "--port",
+    "ports",
+    type=PORT,
+    multiple=True,
+    metavar="N",
+    help="UDP port that carries IKE beside 500 and 4500, with or without the non-ESP marker; may be repeated.",
+)
+tunnels_option = click.option(
+    "--tunnels/--no-tunnels",
+    default=True,
+    help="Look for IKE inside tunnels such as GRE and VXLAN.  [default: tunnels]",
+)
+rules_option = click.option(
+    "--rules",
+    "rules_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder whose rule files replace the built-in ones of the same name.",
+)
+
+
+def rulebook_or_exit(folder: Path | None) -> Rulebook:
+    """Load the rules, or end with one sentence and the exit code for usage."""
+    try:
+        return load_rulebook(folder)
+    except RulesError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def report_notes(run: AuditRun) -> None:
+    """Say on standard error what was wrong with inputs."""
+    from pqaudit.outputs.escape import printable
+
+    for note in run.notes:
+        where = printable(note.source)
+        if note.frame is not None:
+            where += f", after frame {note.frame}"
+        kind = "error" if note.fatal else "note"
+        click.echo(f"pqaudit: {kind}: {where}: {printable(note.message)}", err=True)
+
+
+@contextmanager
+def progress_bar(sources: list[str]) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on standard error while reading; None where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    total = 0
+    for source in sources:
+        try:
+            total += os.path.getsize(source)
+        except OSError:  # standard input has no size; what is missing is reported by the reader
+            continue
+    with Progress(
+        TextColumn("reading"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task("reading", total=total or None)
+        yield lambda octets: progress.advance(task, octets)
+
+
+@contextmanager
+def opened_output(target: str) -> Iterator[TextIO]:
+    """The output file, or standard output for ``-``. A file is written beside and moved into place when complete."""
+    if target == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    path = Path(target)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {target}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def exit_code(run: AuditRun, failing: bool) -> ExitCode:
+    """The exit code of a run; an unread input weighs more than a finding, for the answer is not complete."""
+    if run.interrupted:
+        return ExitCode.INTERRUPTED
+    if run.unreadable:
+        return ExitCode.UNREADABLE
+    return ExitCode.FINDINGS if failing else ExitCode.DONE
