@@ -1,0 +1,47 @@
+"""What all tests share: where captures lie, and an audit of a file as findings."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from pqaudit.capture.note import InputNote
+from pqaudit.finding.document import Document, Observer, build_finding
+from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
+from pqaudit.rules.rulebook import Rulebook, load_rulebook
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SAMPLES = REPOSITORY / "samples"
+SHARED_CAPTURES = REPOSITORY.parent / "shared" / "captures"
+
+
+@functools.cache
+def rulebook_cached() -> Rulebook:
+    return load_rulebook()
+
+
+@pytest.fixture(scope="session")
+def rulebook() -> Rulebook:
+    return rulebook_cached()
+
+
+def audit(*sources: Path | str, ports: tuple[int, ...] = ()) -> tuple[list[Document], AuditRun]:
+    """Findings of captures, and the run they come from."""
+    run = AuditRun()
+    read_inputs([str(s) for s in sources], run, ReadOptions(ports))
+    found = [build_finding(sa, rulebook_cached(), Observer("test")) for sa in run.table.associations()]
+    return found, run
+
+
+def shared_folder(name: str) -> Path:
+    """A folder of captures beside the repository; the test is skipped where there is none."""
+    folder = SHARED_CAPTURES / name
+    if not (folder / "manifest.json").is_file():
+        pytest.skip(f"captures/{name} is not here")
+    return folder
+
+
+def no_notes(notes: list[InputNote]) -> None:
+    assert [note for note in notes if note.fatal] == []
