@@ -126,9 +126,9 @@ def test_independent_dissector(entry: dict[str, Any]) -> None:
         if sa.get("selected_type4") is not None:
             assert own["selected"]["key_exchange"]["id"] == sa["selected_type4"][0]
         if sa.get("offered_type4") is not None and sa.get("proposals_in_first_request") and not sa["sa_init_retries"]:
-            assert [e["id"] for e in own["offered"]["key_exchanges"]] == sa["offered_type4"] or set(
+            assert [e["id"] for e in own["offered"]["key_exchanges"]] == sa["offered_type4"] or {
                 e["id"] for e in own["offered"]["key_exchanges"]
-            ) == set(sa["offered_type4"])
+            } == set(sa["offered_type4"])
         if sa["ike_version"] == "2.0":
             for name, count in sa["distinct_exchanges_by_message_id"].items():
                 assert own["observed"]["exchanges"][name] == count

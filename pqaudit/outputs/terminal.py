@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 
@@ -60,15 +61,13 @@ def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Cons
     table.add_column("Reason", overflow="fold")
     table.add_column("Selected", overflow="fold")
     table.add_column("Seen", no_wrap=True)
-    table.add_column("Initiator", overflow="fold")
-    table.add_column("Responder", overflow="fold")
-    table.add_column("SPIs", overflow="fold")
-    table.add_column("First packet", overflow="fold")
+    table.add_column("Initiator > responder", overflow="fold")
+    table.add_column("Initiator SPI", no_wrap=True)
+    table.add_column("Look at", overflow="fold")
+    folder = _common_folder(ordered[:most_rows])
     for finding in ordered[:most_rows]:
         own = finding["pqaudit"]
-        first = min(own["capture"]["files"], key=lambda f: (f["first_frame"], f["name"]), default=None)
-        evidence = own["evidence"][0] if own["evidence"] else None
-        where = f"{evidence['file']} #{evidence['frame']}" if evidence else (first["name"] if first else "")
+        evidence = own["evidence"][0]
         verdict = own["verdict"]
         reason = own["reason"] if own["protection"] != "ppk" else f"{own['reason']}, PPK negotiated"
         table.add_row(
@@ -76,15 +75,21 @@ def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Cons
             Text(reason),
             Text(exchanges_text(own["selected"], rulebook.registry)),
             Text(own["assurance"]),
-            Text(endpoint_text(finding["source"])),
-            Text(endpoint_text(finding["destination"])),
-            Text(f"{own['ike']['initiator_spi']} {own['ike']['responder_spi'] or '-'}"),
-            Text(printable(where)),
+            Text(f"{endpoint_text(finding['source'])} > {endpoint_text(finding['destination'])}"),
+            Text(own["ike"]["initiator_spi"]),
+            Text(printable(f"{evidence['file'].removeprefix(folder)} #{evidence['frame']}")),
         )
     console.print(table)
     if len(ordered) > most_rows:
         rest = plural(len(ordered) - most_rows, "further SA is", "further SAs are")
         console.print(Text(f"{rest} not shown; --rows shows more, --format jsonl all.", style="dim"))
+
+
+def _common_folder(findings: Sequence[Document]) -> str:
+    """The folder that all evidence lies in, with its slash, or nothing: it would only fill the table."""
+    folders = {os.path.dirname(f["pqaudit"]["evidence"][0]["file"]) for f in findings}
+    common = folders.pop() if len(folders) == 1 else ""
+    return f"{common}/" if common else ""
 
 
 def _write_anomalies(findings: Sequence[Document], run: AuditRun, console: Console) -> None:

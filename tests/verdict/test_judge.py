@@ -1,0 +1,276 @@
+"""Verdicts on conversations made by hand; what is right follows from the table of docs/finding.md and the RFC named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import build as b
+from tests.conftest import audit
+
+X25519: b.Transform = (b.KE, 31)
+
+
+def one(conversation: b.Conversation, tmp_path: Path, **more: int) -> dict[str, Any]:
+    """The one finding of a conversation."""
+    findings, _ = audit(b.pcap(conversation.frames, tmp_path / "made.pcap", **more))
+    assert len(findings) == 1
+    own: dict[str, Any] = findings[0]["pqaudit"]
+    return own
+
+
+def summary(own: dict[str, Any]) -> tuple[str, str, str, str]:
+    return own["verdict"], own["reason"], own["protection"], own["assurance"]
+
+
+def deviations(own: dict[str, Any]) -> list[str]:
+    return [entry["id"] for entry in own["deviations"]]
+
+
+@pytest.mark.parametrize(
+    ("main", "additional", "verdict", "reason", "protection"),
+    [
+        (31, (36,), "hybrid-ml-kem", "draft-compliant", "ml-kem"),
+        (20, (37,), "hybrid-ml-kem", "draft-compliant", "ml-kem"),
+        (31, (0, 35), "hybrid-ml-kem", "draft-compliant", "ml-kem"),
+        (31, (20, 36), "hybrid-ml-kem", "draft-compliant", "ml-kem"),
+        (31, (36, 37), "hybrid-ml-kem", "draft-compliant", "ml-kem"),
+        (31, (0,), "classical-only", "responder-declined", "none"),
+        (31, (20,), "classical-only", "additional-exchanges-classical", "none"),
+        (36, (), "ml-kem-only", "ml-kem-without-classical", "ml-kem"),
+        (36, (37,), "ml-kem-only", "ml-kem-without-classical", "ml-kem"),
+        (36, (31,), "rfc9370-non-standard", "reversed-order", "ml-kem"),
+        (31, (36, 1081), "rfc9370-non-standard", "ml-kem-with-private-use", "ml-kem"),
+        (1081, (36,), "rfc9370-non-standard", "ml-kem-with-private-use", "ml-kem"),
+        (36, (40,), "rfc9370-non-standard", "ml-kem-with-private-use", "ml-kem"),
+        (31, (1081,), "rfc9370-non-standard", "private-use-method", "unverified"),
+        (1035, (), "rfc9370-non-standard", "private-use-method", "unverified"),
+        (31, (38,), "rfc9370-non-standard", "unassigned-method", "unverified"),
+        (500, (), "rfc9370-non-standard", "unassigned-method", "unverified"),
+        (13, (), "rfc9370-non-standard", "unassigned-method", "unverified"),
+    ],
+)
+def test_selection_table(
+    main: int, additional: Sequence[int], verdict: str, reason: str, protection: str, tmp_path: Path
+) -> None:
+    lengths = {31: (32, 32), 20: (96, 96), 36: (1184, 1088)}
+    pub, ct = lengths.get(main, (32, 32))
+    transforms = [(b.KE, main), *(b.addke(slot, m) for slot, m in enumerate(additional, start=1))]
+    offer = [*transforms, b.addke(1, 36)] if additional == (0,) else transforms
+    conversation = b.Conversation()
+    conversation.send(b.init_request((*b.SUITE, *offer), method=main, octets=pub))
+    conversation.answer(b.init_response((*b.SUITE, *transforms), method=main, octets=ct))
+    own = one(conversation, tmp_path)
+    assert summary(own) == (verdict, reason, protection, "selected")
+    assert own["selected"]["key_exchange"]["id"] == main
+    expected = [(slot, m) for slot, m in enumerate(additional, start=1) if m]  # NONE is no exchange (RFC 9370)
+    assert [(e["slot"], e["id"]) for e in own["selected"]["additional_key_exchanges"]] == expected
+    assert own["deviations"] == []
+
+
+def test_classical_offer(tmp_path: Path) -> None:
+    own = one(b.negotiated([X25519], [X25519]), tmp_path)
+    assert summary(own) == ("classical-only", "not-offered", "none", "selected")
+
+
+def test_executed_needs_the_exchanges_and_an_answered_ike_auth(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    own = one(b.ran(b.negotiated(hybrid, hybrid), 1), tmp_path)
+    assert summary(own) == ("hybrid-ml-kem", "draft-compliant", "ml-kem", "executed")
+    assert own["observed"]["exchanges"] == {
+        "IKE_SA_INIT": 1,
+        "IKE_INTERMEDIATE": 1,
+        "IKE_AUTH": 1,
+        "CREATE_CHILD_SA": 0,
+        "INFORMATIONAL": 0,
+        "IKE_FOLLOWUP_KE": 0,
+    }
+
+
+def test_ike_auth_too_early_contradicts_the_selection(tmp_path: Path) -> None:
+    # RFC 9242: IKE_INTERMEDIATE takes message IDs 1 to n, so IKE_AUTH with message ID 1 proves that none ran.
+    hybrid = [X25519, b.addke(1, 36)]
+    own = one(b.ran(b.negotiated(hybrid, hybrid), 0), tmp_path)
+    assert summary(own) == ("undetermined", "selected-exchange-not-executed", "unknown", "contradicted")
+    assert "fewer-intermediate-exchanges" in deviations(own)
+
+
+def test_first_ike_auth_proves_exchanges_that_were_not_captured(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    conversation.send(b.encrypted(b.AUTH, 2, inner=35, octets=200))  # 35 is IDi: the first IKE_AUTH
+    conversation.answer(b.encrypted(b.AUTH, 2, inner=36, octets=200, response=True))
+    own = one(conversation, tmp_path)
+    assert own["assurance"] == "executed"
+    assert own["observed"]["ike_intermediate_by_message_id"] == 1
+
+
+def test_a_later_round_of_ike_auth_proves_nothing(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    conversation.send(b.encrypted(b.AUTH, 4, inner=48, octets=200))  # 48 is EAP: the first IKE_AUTH came before
+    conversation.answer(b.encrypted(b.AUTH, 4, inner=48, octets=200, response=True))
+    assert one(conversation, tmp_path)["assurance"] == "selected"
+
+
+def test_intermediate_without_additional_exchange_is_no_hybrid(tmp_path: Path) -> None:
+    # RFC 9242 serves other uses too, a PPK for one.
+    own = one(b.ran(b.negotiated([X25519], [X25519]), 1), tmp_path)
+    assert summary(own) == ("classical-only", "not-offered", "none", "executed")
+
+
+def test_cookie_retry_is_judged_by_the_last_request(tmp_path: Path) -> None:
+    # RFC 7296 section 2.6: the retry repeats SPIi and message ID 0 with the cookie in front.
+    hybrid = (*b.SUITE, X25519, b.addke(1, 36))
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, X25519)))
+    conversation.answer(b.message(b.INIT, [b.notify(16390, b"cookie")], spi_r=b"\x09" * 8, flags=b.RESPONSE))
+    retry = [b.notify(16390, b"cookie"), b.sa(hybrid), b.ke(31, 32), b.nonce(), *b.SUPPORTED]
+    conversation.send(b.message(b.INIT, retry)).answer(b.init_response(hybrid))
+    own = one(conversation, tmp_path)
+    assert summary(own)[:2] == ("hybrid-ml-kem", "draft-compliant")
+    assert own["observed"]["ike_sa_init_retries"] == 1
+    assert own["ike"]["responder_spi"] == b.SPI_R.hex()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b.notify(14), "no-proposal-chosen"),
+        (b.notify(17, b"\x00\x14"), "invalid-ke-payload"),
+        (b.notify(16390, b"c"), "cookie-challenge-only"),
+        (b.notify(16407, b"\x01\x04\xc0\x00\x02\x09"), "redirected"),
+        (b.notify(7), "refused-with-error"),
+    ],
+)
+@pytest.mark.parametrize("spi_r", [bytes(8), b.SPI_R])
+def test_answers_that_create_no_sa(answer: b.Payload, reason: str, spi_r: bytes, tmp_path: Path) -> None:
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, X25519, b.addke(1, 36))))
+    conversation.answer(b.message(b.INIT, [answer], spi_r=spi_r, flags=b.RESPONSE))
+    own = one(conversation, tmp_path)
+    assert summary(own) == ("undetermined", reason, "unknown", "offered")
+    assert [e["id"] for e in own["offered"]["additional_key_exchanges"]] == [36]
+
+
+def test_request_alone(tmp_path: Path) -> None:
+    own = one(b.Conversation().send(b.init_request((*b.SUITE, X25519))), tmp_path)
+    assert summary(own) == ("undetermined", "response-not-seen", "unknown", "offered")
+
+
+def test_response_alone_still_shows_the_selection(tmp_path: Path) -> None:
+    conversation = b.Conversation().answer(b.init_response((*b.SUITE, X25519, b.addke(1, 36))))
+    own = one(conversation, tmp_path)
+    assert own["verdict"] == "hybrid-ml-kem"
+    assert "request-not-seen" in [a["id"] for a in own["anomalies"]]
+
+
+def test_traffic_alone(tmp_path: Path) -> None:
+    conversation = b.Conversation().send(b.encrypted(b.INTERMEDIATE, 1)).send(b.encrypted(b.AUTH, 2, inner=35))
+    own = one(conversation, tmp_path)
+    assert summary(own)[:2] == ("undetermined", "negotiation-not-captured")
+
+
+@pytest.mark.parametrize("snaplen", [14 + 20 + 8 + 28 + 20, 14 + 20 + 8 + 28 + 4 + 8 + 12 + 8 + 8 + 4])
+def test_response_cut_within_its_sa_payload(snaplen: int, tmp_path: Path) -> None:
+    hybrid = (*b.SUITE, X25519, b.addke(1, 36))
+    conversation = b.Conversation().answer(b.init_response(hybrid))
+    own = one(conversation, tmp_path, snaplen=snaplen)
+    assert summary(own) == ("undetermined", "response-truncated", "unknown", "offered")
+
+
+def test_response_cut_behind_its_sa_payload_is_used_and_marked(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    sa_end = 14 + 20 + 8 + 28 + 4 + 8 + 12 + 8 + 8 + 8  # headers, then one proposal with four transforms
+    own = one(b.negotiated(hybrid, hybrid), tmp_path, snaplen=sa_end + 10)
+    assert own["verdict"] == "hybrid-ml-kem"
+    assert "packet-truncated" in [a["id"] for a in own["anomalies"]]
+
+
+def test_two_readings_of_a_response_are_no_verdict(tmp_path: Path) -> None:
+    # RFC 7296 section 3.3.6: the accepted proposal holds one transform of each type.
+    both = (*b.SUITE, X25519, b.addke(1, 36), b.addke(1, 0))
+    conversation = b.Conversation().send(b.init_request(both)).answer(b.init_response(both))
+    own = one(conversation, tmp_path)
+    assert own["verdict"] == "undetermined"
+    assert own["reason"] == "ambiguous-selection"
+    assert "several-transforms-selected" in deviations(own)
+
+
+def test_several_proposals_that_agree(tmp_path: Path) -> None:
+    classical = (*b.SUITE, X25519)
+    conversation = b.Conversation().send(b.init_request(classical, classical))
+    own = one(conversation.answer(b.init_response(classical, classical)), tmp_path)
+    assert own["verdict"] == "classical-only"
+    assert "several-proposals-selected" in deviations(own)
+
+
+@pytest.mark.parametrize(
+    ("offer", "selected", "extra", "slug"),
+    [
+        ([X25519], [X25519, b.addke(1, 36)], b.SUPPORTED, "selection-not-offered"),
+        ([X25519, b.addke(1, 36), b.addke(2, 36)], [X25519, b.addke(1, 36), b.addke(2, 36)], b.SUPPORTED,
+         "duplicate-key-exchange"),
+        ([X25519, b.addke(1, 36)], [X25519, b.addke(1, 36)], (), "intermediate-not-announced"),
+    ],
+)  # fmt: skip
+def test_deviation_names_the_reason(
+    offer: list[b.Transform], selected: list[b.Transform], extra: tuple[b.Payload, ...], slug: str, tmp_path: Path
+) -> None:
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, *offer), extra=extra))
+    own = one(conversation.answer(b.init_response((*b.SUITE, *selected), extra=extra)), tmp_path)
+    assert own["verdict"] == "hybrid-ml-kem"
+    assert own["reason"] == slug
+    assert deviations(own) == [slug]
+
+
+def test_ke_payload_of_the_wrong_length(tmp_path: Path) -> None:
+    # RFC 8031: a Curve25519 public value has 32 octets.
+    own = one(b.negotiated([X25519], [X25519], octets=31), tmp_path)
+    assert deviations(own) == ["ke-payload-length"]
+    assert own["verdict"] == "classical-only"
+
+
+def test_skf_fragments_are_one_exchange(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    for number in (2, 1, 3, 3):
+        conversation.send(b.encrypted(b.INTERMEDIATE, 1, octets=500, fragment=(number, 3)))
+    conversation.answer(b.encrypted(b.INTERMEDIATE, 1, response=True))
+    conversation.send(b.encrypted(b.AUTH, 2, inner=39)).answer(b.encrypted(b.AUTH, 2, inner=36, response=True))
+    own = one(conversation, tmp_path)
+    assert own["assurance"] == "executed"
+    assert own["observed"]["exchanges"]["IKE_INTERMEDIATE"] == 1
+
+
+def test_ppk_is_support_and_not_proof(tmp_path: Path) -> None:
+    ppk = (*b.SUPPORTED, b.notify(16435))
+    for extra, ppk_state, protection in ((ppk, "negotiated", "ppk"), (b.SUPPORTED, "offered", "none")):
+        conversation = b.Conversation().send(b.init_request((*b.SUITE, X25519), extra=ppk))
+        own = one(conversation.answer(b.init_response((*b.SUITE, X25519), extra=extra)), tmp_path)
+        assert (own["ppk"], own["protection"]) == (ppk_state, protection)
+
+
+def test_two_responder_spis_are_two_findings_that_conflict(tmp_path: Path) -> None:
+    hybrid = (*b.SUITE, X25519, b.addke(1, 36))
+    conversation = b.Conversation().send(b.init_request(hybrid)).answer(b.init_response((*b.SUITE, X25519)))
+    conversation.answer(b.init_response(hybrid, spi_r=b"\x33" * 8))
+    findings, _ = audit(b.pcap(conversation.frames, tmp_path / "made.pcap"))
+    assert sorted(f["pqaudit"]["verdict"] for f in findings) == ["classical-only", "hybrid-ml-kem"]
+    for finding in findings:
+        assert "conflicting-responses" in [a["id"] for a in finding["pqaudit"]["anomalies"]]
+
+
+def test_octets_that_only_look_like_ike_are_no_sa(tmp_path: Path) -> None:
+    good = b.init_request((*b.SUITE, X25519))
+    frames = [
+        b.udp_frame(good[:16] + bytes([33, 0x30]) + good[18:]),  # major version 3
+        b.udp_frame(bytes(8) + good[8:]),  # initiator SPI of zero
+        b.udp_frame(good[:24] + b"\xff\xff\xff\xff" + good[28:]),  # length beyond the datagram
+        b.udp_frame(good[:18] + bytes([200]) + good[19:-1]),
+    ]
+    findings, run = audit(b.pcap(frames, tmp_path / "made.pcap"))
+    assert findings == []
+    assert len(run.anomalies) == 4
+    assert [a.frame for a in run.anomalies] == [1, 2, 3, 4]
