@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pqaudit.capture.note import InputNote
 from pqaudit.finding.document import Document, Observer, build_finding
 from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 from pqaudit.rules.rulebook import Rulebook, load_rulebook
@@ -39,9 +38,5 @@ def shared_folder(name: str) -> Path:
     """A folder of captures beside the repository; the test is skipped where there is none."""
     folder = SHARED_CAPTURES / name
     if not (folder / "manifest.json").is_file():
-        pytest.skip(f"captures/{name} is not here")
+        pytest.skip(f"optional: captures/{name} is not here")
     return folder
-
-
-def no_notes(notes: list[InputNote]) -> None:
-    assert [note for note in notes if note.fatal] == []

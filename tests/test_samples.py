@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -43,5 +44,6 @@ def test_the_folder_as_a_whole_has_each_sa_once() -> None:
         for sa in entry["sas"]
         if sa.get("seen", True)
     }
-    assert len(keys) == len(set(keys))
+    assert len(keys) == len(set(keys)) == MANIFEST["whole_folder"]["ike_sas"]
+    assert Counter(f["pqaudit"]["verdict"] for f in findings) == MANIFEST["whole_folder"]["verdicts"]
     assert set(keys) == expected

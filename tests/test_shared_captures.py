@@ -34,7 +34,9 @@ def _manifest(folder: str) -> list[dict[str, Any]]:
 def _entries(folder: str) -> list[Any]:
     entries = _manifest(folder)
     if not entries:
-        return [pytest.param({"file": "absent"}, marks=pytest.mark.skip(reason=f"captures/{folder} is not here"))]
+        return [
+            pytest.param({"file": "absent"}, marks=pytest.mark.skip(reason=f"optional: captures/{folder} is not here"))
+        ]
     return [pytest.param(entry, id=entry["file"]) for entry in entries]
 
 
