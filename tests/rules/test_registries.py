@@ -473,7 +473,7 @@ class TestVendorIds:
             assert found.vendor is None
 
 
-@pytest.mark.skipif(not FACTS.is_dir(), reason="the collected facts are not beside this repository")
+@pytest.mark.skipif(not FACTS.is_dir(), reason="optional: the collected facts are not beside this repository")
 class TestAgainstCollectedFacts:
     def facts(self, name: str) -> Entry:
         data = yaml.safe_load((FACTS / f"{name}.yaml").read_text(encoding="utf-8"))

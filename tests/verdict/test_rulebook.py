@@ -1,4 +1,4 @@
-"""The rules themselves: every reason is documented, every check has its entry, wrong rules are refused with a sentence."""
+"""The rules themselves: reasons are documented, checks have their entry, wrong rules are refused with a sentence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def test_the_choices_of_fail_on_are_the_verdicts(rulebook: Rulebook) -> None:
         ("schema: 1\nversion: x\nverdicts: []\nprotections: []\nrules: [{id: R1}]", "lacks"),
         (
             "schema: 1\nversion: x\nverdicts: [{id: v, title: t, meaning: m}]\nprotections: [{id: p, meaning: m}]\n"
-            "rules: [{id: R1, name: n, when: {nonsense: 1}, verdict: v, reason: r, protection: p, severity: 1, source: s}]",
+            "rules: [{id: R1, name: n, when: {nonsense: 1}, verdict: v, reason: r, protection: p, severity: 1, "
+            "source: s}]",
             "no fact 'nonsense'",
         ),
     ],
