@@ -71,6 +71,18 @@ class AuditRun:
         """True when some input could not be read."""
         return any(note.fatal for note in self.notes)
 
+    def merge(self, other: AuditRun) -> None:
+        """Take over what another reader found."""
+        self.table.merge(other.table)
+        self.files += other.files
+        self.notes += other.notes
+        room = MOST_ANOMALIES - len(self.anomalies)
+        self.anomalies += other.anomalies[:room]
+        self.counters.update(other.counters)
+        if len(other.anomalies) > room:
+            self.counters["anomalies-not-listed"] += len(other.anomalies) - room
+        self.interrupted = self.interrupted or other.interrupted
+
     def add_anomaly(self, anomaly: RunAnomaly) -> None:
         """Keep an anomaly, or count it when there are many."""
         self.counters[anomaly.slug] += 1

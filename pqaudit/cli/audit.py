@@ -48,6 +48,12 @@ _WIDTH_WITHOUT_TERMINAL = 160
 @tunnels_option
 @rules_option
 @click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="SAs shown in the table.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Captures read side by side.  [default: number of cores]",
+)
 @click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
 def command(
     paths: tuple[str, ...],
@@ -58,6 +64,7 @@ def command(
     tunnels: bool,
     rules_folder: Path | None,
     rows: int,
+    workers: int | None,
     sensor: str | None,
 ) -> None:
     """Say of every IKE SA in captures which key exchange protects it, and why.
@@ -74,12 +81,15 @@ def command(
     # Imported late so that --help and wrong usage answer at once.
     from pqaudit.capture.discover import find_captures
     from pqaudit.finding.document import Observer, build_finding
-    from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
+    from pqaudit.parallel import read_side_by_side
+    from pqaudit.pipeline import AuditRun, ReadOptions
 
     run = AuditRun()
     sources = find_captures(paths, run.notes.append)
     with progress_bar(sources) as progress:
-        read_inputs(sources, run, ReadOptions(ports, tunnels), progress=progress)
+        read_side_by_side(
+            sources, run, ReadOptions(ports, tunnels), workers=workers or os.cpu_count() or 1, progress=progress
+        )
     observer = Observer(sensor or socket.gethostname())
     failing = False
     worst = None if fail_on is None else rulebook.rank(fail_on)
