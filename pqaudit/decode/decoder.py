@@ -1,122 +1,218 @@
-"""Frames to IKE datagrams."""
+"""Frames in, IKE datagrams out."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from pqaudit.capture.frame import Frame
-from pqaudit.capture.wanted import FrameTest
+from pqaudit.decode.anomaly import Anomaly, AnomalyLog
 from pqaudit.decode.datagram import Datagram
-from pqaudit.decode.ip import Packet, ipv4, ipv6
-from pqaudit.decode.link import LINK_LAYERS, Network
-from pqaudit.decode.numbers import (
-    ETHERTYPE_IPV4,
-    ETHERTYPE_IPV6,
-    LINKTYPE_ETHERNET,
-    PORT_IKE,
-    PORT_IKE_NAT,
-    PROTO_UDP,
-)
-from pqaudit.decode.prefilter import ethernet_test
-from pqaudit.decode.reassembly import Reassembler
-from pqaudit.decode.udp import ike_in_udp, udp
+from pqaudit.decode.ip import Packet, parse_ipv4, parse_ipv6, skip_headers
+from pqaudit.decode.layers import Layer, MalformedError, Step
+from pqaudit.decode.limits import Limits
+from pqaudit.decode.link import vlan_identifier
+from pqaudit.decode.numbers import EXTENSION_HEADERS, IKE_PORTS, TUNNEL_PROTOCOLS, Protocol
+from pqaudit.decode.prefilter import FrameTest, frame_test
+from pqaudit.decode.reassembly import Piece, Reassembler
+from pqaudit.decode.tunnels import TUNNELS_BY_PORT, TUNNELS_BY_PROTOCOL
+from pqaudit.decode.udp import UDP_HEADER_LENGTH, find_ike, parse_udp
+from pqaudit.decode.unwrap import LAYERS_BY_LINK_TYPE, UNWRAP
 
-MOST_ANOMALIES = 1000
+_UDP = Protocol.UDP.value
+_TCP = Protocol.TCP.value
+_FRAGMENT = Protocol.FRAGMENT.value
+_CHAINED = frozenset((Protocol.AUTHENTICATION.value, *(int(number) for number in EXTENSION_HEADERS)))
+
+_NEW_PACKET = frozenset((Layer.IPV4, Layer.IPV6, Layer.ETHERNET))
+"""Layers that begin another packet, so that getting to one again means that a tunnel was entered."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodeAnomaly:
-    """Something out of order below IKE."""
+class _Walk:
+    """One frame on its way through the layers."""
 
-    slug: str
-    file: str
-    frame: int
-    text: str
+    __slots__ = ("data", "found", "frame", "frames", "tunnels", "vlan")
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.data = frame.data
+        self.frames: tuple[int, ...] = (frame.number,)
+        self.vlan: int | None = None
+        self.tunnels = 0
+        self.found: list[Datagram] = []
 
 
 class Decoder:
-    """Decodes the frames of one source in order.
+    """Finds IKE messages in the frames of one capture.
 
     Args:
-        ports: UDP ports that carry IKE beside 500 and 4500.
-        tunnels: look inside tunnels.
+        ports: UDP ports that carry IKE beside 500 and 4500, there with the non-ESP marker or without.
+        tunnels: look inside GRE, VXLAN and the like. VLAN tags, PPPoE and MPLS are link layers and always looked into.
+        limits: bounds of what is held.
+
+    Attributes:
+        counters: how often each thing out of order happened, by slug.
+        anomalies: the first of them with file, frame and a sentence.
     """
 
-    def __init__(self, *, ports: Iterable[int] = (), tunnels: bool = True) -> None:
-        self._extra_ports = frozenset(ports) - {PORT_IKE, PORT_IKE_NAT}
-        self._ports = self._extra_ports | {PORT_IKE, PORT_IKE_NAT}
+    def __init__(
+        self, *, ports: Iterable[int] = (), tunnels: bool = True, limits: Limits = Limits()  # noqa: B008 - immutable
+    ) -> None:
+        self._extra = frozenset(ports) - IKE_PORTS
+        self._ike_ports = self._extra | IKE_PORTS
         self._tunnels = tunnels
-        self.counters: Counter[str] = Counter()
-        self.anomalies: list[DecodeAnomaly] = []
-        self._reassembler = Reassembler(self.counters)
+        self._limits = limits
+        self._log = AnomalyLog(limits.anomalies)
+        self._fragmented = frozenset((_UDP, *_CHAINED, *(TUNNEL_PROTOCOLS if tunnels else ())))
+        self._reassembler = Reassembler(limits, self._log, self._is_foreign)
+        self._tcp_flows: dict[bytes, int] = {}
         self._unsupported: set[int] = set()
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """How often each thing happened, by slug."""
+        return self._log.counters
+
+    @property
+    def anomalies(self) -> list[Anomaly]:
+        """The first things out of order."""
+        return self._log.anomalies
+
     def wanted(self, link_type: int) -> FrameTest | None:
-        """The cheap test for frames of a link type; it passes every frame that ``feed`` could use."""
-        return ethernet_test(self._ports) if link_type == LINKTYPE_ETHERNET else None
+        """The test by which a reader rejects frames of a link type in place, or None when all are to be decoded.
+
+        It never rejects a frame of which ``feed`` makes use.
+        """
+        return frame_test(link_type, self._extra, self._tunnels, self._tcp_flows)
 
     def feed(self, frame: Frame) -> list[Datagram]:
-        """The IKE messages that a frame completes; empty for nearly all frames. Never raises on any octets."""
-        layer = LINK_LAYERS.get(frame.link_type)
+        """Decode one frame: the IKE messages that it completes. Never raises, whatever the octets."""
+        walk = _Walk(frame)
+        layer = LAYERS_BY_LINK_TYPE.get(frame.link_type)
         if layer is None:
-            self._note_unsupported(frame)
-            return []
-        network = layer(frame.data)
-        if network is None:
-            return []
-        packet = _packet(frame.data, network)
-        if packet is None or packet.protocol != PROTO_UDP:
-            return []
-        frames: tuple[int, ...] = (frame.number,)
-        payload, truncated = packet.payload, packet.truncated
-        if packet.identification is not None:
-            whole = self._reassembler.add(packet, frame.time, frame.number)
-            if whole is None:
-                return []
-            payload, truncated, frames = whole.payload, whole.truncated, whole.frames
-        datagram = udp(payload, truncated)
-        if datagram is None:
-            return []
-        found = ike_in_udp(datagram, self._extra_ports)
-        if found is None:
-            return []
-        message, marked = found
-        return [
-            Datagram(
-                frame.time,
-                frame.digits,
-                packet.source,
-                datagram.source_port,
-                packet.destination,
-                datagram.destination_port,
-                "udp",
-                message,
-                datagram.truncated,
-                marked,
-                network.vlan,
-                frame.source,
-                frames,
-            )
-        ]
+            self._unsupported_link_type(frame)
+            return walk.found
+        try:
+            self._descend(walk, (layer, 0, len(frame.data)))
+        except MalformedError as error:
+            # What a snapshot length cut off says nothing of what was sent.
+            slug = "truncated-frames" if frame.original_length > len(frame.data) else "malformed-frames"
+            self._log.add(slug, frame.source, frame.number, str(error))
+        return walk.found
 
     def flush(self) -> list[Datagram]:
-        """End of the source: what is still held is counted as given up."""
+        """End of input: what is held and still incomplete is given up and counted."""
         self._reassembler.flush()
         return []
 
-    def _note_unsupported(self, frame: Frame) -> None:
-        self.counters["unsupported-link-type"] += 1
-        if frame.link_type not in self._unsupported and len(self._unsupported) < MOST_ANOMALIES:
+    def _unsupported_link_type(self, frame: Frame) -> None:
+        if frame.link_type in self._unsupported:
+            self._log.count("unsupported-link-type")
+        else:
             self._unsupported.add(frame.link_type)
-            text = f"link type {frame.link_type} is not read; frames of it are passed over"
-            self.anomalies.append(DecodeAnomaly("unsupported-link-type", frame.source, frame.number, text))
+            text = f"Frames of link type {frame.link_type} cannot be read."
+            self._log.add("unsupported-link-type", frame.source, frame.number, text)
 
+    def _descend(self, walk: _Walk, first: Step) -> None:
+        """Follow the layers from the outermost in. Every turn of the loop moves towards the end of the octets."""
+        step: Step | None = first
+        between = 0
+        packets = 0
+        while step is not None:
+            layer, start, end = step
+            if layer in _NEW_PACKET:
+                between = 0
+                packets += 1
+                # An IP packet in Ethernet is no tunnel, so there are up to two of these for each.
+                if packets > 2 * self._limits.tunnels:
+                    self._too_deep(walk)
+                    return
+            else:
+                between += 1
+                if between > self._limits.layers:
+                    self._too_deep(walk)
+                    return
+            if layer is Layer.IPV4:
+                step = self._packet(walk, parse_ipv4(walk.data, start, end))
+            elif layer is Layer.IPV6:
+                step = self._packet(walk, parse_ipv6(walk.data, start, end))
+            else:
+                if layer is Layer.VLAN and walk.vlan is None:
+                    walk.vlan = vlan_identifier(walk.data, start, end)
+                step = UNWRAP[layer](walk.data, start, end)
 
-_NETWORK_LAYERS: dict[int, Callable[[bytes, int], Packet | None]] = {ETHERTYPE_IPV4: ipv4, ETHERTYPE_IPV6: ipv6}
+    def _too_deep(self, walk: _Walk) -> None:
+        frame = walk.frame
+        self._log.add("tunnels-too-deep", frame.source, frame.number, "Packets are nested too deep to be followed.")
 
+    def _packet(self, walk: _Walk, packet: Packet) -> Step | None:
+        """What an IP packet carries: the step into a tunnel, or None when its end is reached."""
+        source, destination, protocol, start, end, missing, fragment = packet
+        if fragment is not None:
+            if protocol not in self._fragmented:
+                return None
+            # IPv6 does not put the protocol in the key: the first fragment names it (RFC 8200 section 4.5).
+            key = (source, destination, protocol if len(source) == 4 else _FRAGMENT, fragment.identification)
+            piece = Piece(fragment.offset, walk.data[start:end], missing, fragment.more, protocol)
+            whole = self._reassembler.add(key, piece, walk.frame.time, walk.frame.source, walk.frames)
+            if whole is None:
+                return None
+            walk.data = whole.data
+            walk.frames = whole.frames
+            protocol, start, end, missing = whole.protocol, 0, len(whole.data), whole.missing
+            if protocol in _CHAINED:
+                protocol, start, nested = skip_headers(whole.data, protocol, 0, end)
+                if nested is not None:
+                    return None
+        if protocol == _UDP:
+            return self._udp(walk, source, destination, start, end, missing)
+        if self._tunnels:
+            layer = TUNNELS_BY_PROTOCOL.get(protocol)
+            if layer is not None:
+                return layer, start, end
+        return None
 
-def _packet(data: bytes, network: Network) -> Packet | None:
-    layer = _NETWORK_LAYERS.get(network.ethertype)
-    return None if layer is None else layer(data, network.offset)
+    def _udp(
+        self, walk: _Walk, source: bytes, destination: bytes, start: int, end: int, missing: int
+    ) -> Step | None:
+        source_port, destination_port, start, end, missing = parse_udp(walk.data, start, end, missing)
+        ports = self._ike_ports
+        if destination_port in ports or source_port in ports:
+            place = find_ike(walk.data, start, end, source_port, destination_port, self._extra, missing)
+            if place is not None:
+                if missing:
+                    self._log.count("truncated-frames")
+                frame = walk.frame
+                walk.found.append(
+                    Datagram(
+                        frame.time,
+                        frame.digits,
+                        source,
+                        source_port,
+                        destination,
+                        destination_port,
+                        "udp",
+                        walk.data[place[0] : end],
+                        missing > 0,
+                        place[1],
+                        walk.vlan,
+                        frame.source,
+                        walk.frames,
+                    )
+                )
+                return None
+        if self._tunnels:
+            layer = TUNNELS_BY_PORT.get(destination_port) or TUNNELS_BY_PORT.get(source_port)
+            if layer is not None:
+                return layer, start, end
+        return None
+
+    def _is_foreign(self, protocol: int, data: bytes) -> bool:
+        """True when the start of a datagram shows that it holds no IKE."""
+        if protocol != _UDP or len(data) < UDP_HEADER_LENGTH:
+            return False
+        source_port = data[0] << 8 | data[1]
+        destination_port = data[2] << 8 | data[3]
+        if source_port in self._ike_ports or destination_port in self._ike_ports:
+            # The smallest fragment holds the UDP header alone, so nothing can be said of the marker here.
+            return False
+        return not (self._tunnels and (destination_port in TUNNELS_BY_PORT or source_port in TUNNELS_BY_PORT))

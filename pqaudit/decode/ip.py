@@ -1,114 +1,133 @@
-"""IPv4 and IPv6 headers."""
+"""IPv4 and IPv6 headers, down to the payload of the transport."""
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import NamedTuple
 
-from pqaudit.decode.numbers import IPV6_EXTENSIONS, PROTO_FRAGMENT
+from pqaudit.decode.layers import MalformedError, need
+from pqaudit.decode.numbers import EXTENSION_HEADERS, Protocol
+
+IPV4_HEADER_LENGTH = 20
+IPV6_HEADER_LENGTH = 40
 
 MOST_EXTENSION_HEADERS = 16
-_IPV4 = Struct("!BxHHHxB")
-_IPV6_LENGTH = Struct("!H")
-_FRAGMENT = Struct("!BxHI")
+"""More would be no packet that a host accepts; RFC 8200 has at most one of each kind, two of destination options."""
+
 _MORE_FRAGMENTS = 0x2000
 _OFFSET = 0x1FFF
-_IPV4_HEADER = 20
-_IPV6_HEADER = 40
+
+# Plain numbers, for comparing with a member of an enumeration costs more than a whole step otherwise.
+_FRAGMENT = Protocol.FRAGMENT.value
+_AUTHENTICATION = Protocol.AUTHENTICATION.value
+_EXTENSIONS = frozenset(int(number) for number in EXTENSION_HEADERS)
+_CHAINED = frozenset((_FRAGMENT, _AUTHENTICATION, *_EXTENSIONS))
+
+
+class Fragment(NamedTuple):
+    """Which part of a datagram an IP packet carries. ``offset`` is in octets."""
+
+    identification: int
+    offset: int
+    more: bool
 
 
 class Packet(NamedTuple):
-    """An IP packet.
+    """What an IP packet carries.
 
     Attributes:
-        source, destination: 4 or 16 octets.
-        protocol: what the payload is.
-        payload: the octets captured; link-layer padding is gone.
-        truncated: fewer octets were captured than the header states.
-        identification: of the datagram that it is a fragment of; None for a whole datagram.
-        fragment_offset: octets before this fragment's payload in its datagram.
-        more_fragments: False for the last fragment.
+        source, destination: addresses, 4 or 16 octets.
+        protocol: number of the protocol of the payload.
+        start, end: the payload in the octets at hand.
+        missing: octets of the payload that the header announces and the capture does not hold.
+        fragment: set when the payload is only a part of a datagram.
     """
 
     source: bytes
     destination: bytes
     protocol: int
-    payload: bytes
-    truncated: bool
-    identification: int | None
-    fragment_offset: int
-    more_fragments: bool
+    start: int
+    end: int
+    missing: int
+    fragment: Fragment | None
 
 
-def ipv4(data: bytes, offset: int) -> Packet | None:
-    """Read an IPv4 packet (RFC 791); None when it is none or its header is damaged."""
-    available = len(data) - offset
-    if available < _IPV4_HEADER:
-        return None
-    first, total, identification, fragment, protocol = _IPV4.unpack_from(data, offset)
-    header = (first & 0x0F) * 4
-    if first >> 4 != 4 or header < _IPV4_HEADER or header > available:
-        return None
-    if total == 0:  # segmentation offload: the card fills it in after the capture point
-        total = available
-    if total < header:
-        return None
-    payload = data[offset + header : offset + min(total, available)]
-    fragment_offset = (fragment & _OFFSET) * 8
-    more = bool(fragment & _MORE_FRAGMENTS)
+def parse_ipv4(data: bytes, start: int, end: int) -> Packet:
+    """Read an IPv4 header (RFC 791). Raises MalformedError."""
+    need(start, IPV4_HEADER_LENGTH, end, "An IPv4 header")
+    first = data[start]
+    header_length = (first & 0x0F) * 4
+    if first >> 4 != 4 or header_length < IPV4_HEADER_LENGTH:
+        raise MalformedError(f"An IPv4 header starts with the octet {first:#04x}.")
+    total = data[start + 2] << 8 | data[start + 3]
+    missing = 0
+    if total:  # 0 stands for more than the field can say: the network card would have cut it (TSO)
+        if total < header_length:
+            raise MalformedError(f"An IPv4 packet of {total} octets has a header of {header_length}.")
+        missing = start + total - end
+        if missing <= 0:
+            end = start + total
+            missing = 0
+    payload = start + header_length
+    need(start, header_length, end, "An IPv4 header")
+    flags = data[start + 6] << 8 | data[start + 7]
+    fragment = None
+    if flags & (_MORE_FRAGMENTS | _OFFSET):
+        identification = data[start + 4] << 8 | data[start + 5]
+        fragment = Fragment(identification, (flags & _OFFSET) * 8, bool(flags & _MORE_FRAGMENTS))
+    protocol = data[start + 9]
+    source = data[start + 12 : start + 16]
+    destination = data[start + 16 : start + 20]
+    if protocol == _AUTHENTICATION and fragment is None:
+        protocol, payload, _ = skip_headers(data, protocol, payload, end)
+    return Packet(source, destination, protocol, payload, end, missing, fragment)
+
+
+def parse_ipv6(data: bytes, start: int, end: int) -> Packet:
+    """Read an IPv6 header and the extension headers behind it (RFC 8200). Raises MalformedError."""
+    need(start, IPV6_HEADER_LENGTH, end, "An IPv6 header")
+    if data[start] >> 4 != 6:
+        raise MalformedError(f"An IPv6 header starts with the octet {data[start]:#04x}.")
+    length = data[start + 4] << 8 | data[start + 5]
+    payload = start + IPV6_HEADER_LENGTH
+    missing = 0
+    if length:  # 0 stands for a jumbogram (RFC 2675), or a packet that the network card would have cut
+        missing = payload + length - end
+        if missing <= 0:
+            end = payload + length
+            missing = 0
+    protocol = data[start + 6]
+    fragment = None
+    if protocol in _CHAINED:
+        protocol, payload, fragment = skip_headers(data, protocol, payload, end)
     return Packet(
-        data[offset + 12 : offset + 16],
-        data[offset + 16 : offset + 20],
-        protocol,
-        payload,
-        total > available,
-        identification if more or fragment_offset else None,
-        fragment_offset,
-        more,
+        data[start + 8 : start + 24], data[start + 24 : start + 40], protocol, payload, end, missing, fragment
     )
 
 
-def ipv6(data: bytes, offset: int) -> Packet | None:
-    """Read an IPv6 packet (RFC 8200) through its extension headers; None when it is none or is damaged."""
-    available = len(data) - offset
-    if available < _IPV6_HEADER or data[offset] >> 4 != 6:
-        return None
-    (length,) = _IPV6_LENGTH.unpack_from(data, offset + 4)
-    stated = _IPV6_HEADER + length if length else available
-    end = offset + min(stated, available)
-    protocol = data[offset + 6]
-    position = offset + _IPV6_HEADER
-    identification: int | None = None
-    fragment_offset, more = 0, False
+def skip_headers(data: bytes, protocol: int, start: int, end: int) -> tuple[int, int, Fragment | None]:
+    """Skip extension headers: the protocol behind them, where it starts, and the fragment that it is part of.
+
+    An authentication header (RFC 4302) is skipped as well, for it hides nothing. Raises MalformedError.
+    """
     for _ in range(MOST_EXTENSION_HEADERS):
-        if protocol == PROTO_FRAGMENT:
-            if end - position < 8 or identification is not None:
-                return None
-            protocol, fragment, identification = _FRAGMENT.unpack_from(data, position)
-            fragment_offset, more = fragment & 0xFFF8, bool(fragment & 1)
-            position += 8
-            if fragment_offset:
-                break  # what follows is the middle of a datagram
-            if not more:
-                identification = None  # an atomic fragment is a whole datagram (RFC 6946)
-        elif protocol in IPV6_EXTENSIONS:
-            if end - position < 8:
-                return None
-            protocol, size = data[position], 8 + data[position + 1] * 8
-            if size > end - position:
-                return None
-            position += size
+        if protocol in _EXTENSIONS:
+            need(start, 8, end, "An IPv6 extension header")
+            length = (data[start + 1] + 1) * 8
+        elif protocol == _AUTHENTICATION:
+            need(start, 8, end, "An authentication header")
+            length = (data[start + 1] + 2) * 4
+        elif protocol == _FRAGMENT:
+            need(start, 8, end, "An IPv6 fragment header")
+            length = 8
+            offset = data[start + 2] << 8 | data[start + 3]
+            if offset & 0xFFF9:  # an atomic fragment (RFC 6946) is a whole datagram
+                identification = int.from_bytes(data[start + 4 : start + 8], "big")
+                return data[start], start + 8, Fragment(identification, offset & 0xFFF8, bool(offset & 1))
         else:
-            break
-    else:
-        return None
-    return Packet(
-        data[offset + 8 : offset + 24],
-        data[offset + 24 : offset + 40],
-        protocol,
-        data[position:end],
-        stated > available,
-        identification,
-        fragment_offset,
-        more,
-    )
+            return protocol, start, None
+        need(start, length, end, "An extension header")
+        protocol = data[start]
+        start += length
+    if protocol in _CHAINED:
+        raise MalformedError(f"There are more than {MOST_EXTENSION_HEADERS} extension headers.")
+    return protocol, start, None

@@ -1,124 +1,277 @@
-"""IP fragments back to datagrams (RFC 791 section 3.2, RFC 8200 section 4.5, RFC 5722)."""
+"""IP datagrams put together again from their fragments, with everything held bounded."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
 
-from pqaudit.decode.ip import Packet
+from pqaudit.decode.anomaly import AnomalyLog
+from pqaudit.decode.limits import Limits
+from pqaudit.decode.numbers import GREATEST_IP_LENGTH
 
-MOST_DATAGRAMS = 4096  # held at once
-MOST_HELD_OCTETS = 32 * 1024 * 1024
-MOST_DATAGRAM_OCTETS = 65_535
-MOST_FRAGMENTS = 8192  # 65,535 octets in pieces of 8
-TIME_OUT = 60_000_000_000  # nanoseconds between the first fragment and the last (RFC 8200 section 4.5)
+NANOSECONDS = 1_000_000_000
 
-Key = tuple[bytes, bytes, int, int, int]
+Key = tuple[bytes, bytes, int, int]
+"""Source, destination, protocol and identification (RFC 791 section 2.3; RFC 8200 section 4.5 without the protocol)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A datagram put together again."""
+_OPEN = 0
+_DONE = 1
+"""Put together; exact repetitions of its fragments are ignored."""
+_SPOILT = 2
+_FOREIGN = 3
+"""Its first fragment showed that it holds nothing of interest."""
 
-    payload: bytes
-    truncated: bool
+
+class Piece(NamedTuple):
+    """A fragment as it arrived. ``missing`` octets behind ``data`` were sent and not captured."""
+
+    offset: int
+    data: bytes
+    missing: int
+    more: bool
+    protocol: int
+
+
+class Whole(NamedTuple):
+    """A datagram put together. ``missing`` octets behind ``data`` are in no capture."""
+
+    protocol: int
+    data: bytes
+    missing: int
     frames: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class _Pieces:
-    started: int
-    parts: dict[int, bytes] = field(default_factory=dict)
-    frames: dict[int, None] = field(default_factory=dict)
-    total: int | None = None
-    octets: int = 0
-    truncated: bool = False
+class _Partial:
+    """A datagram of which parts are there.
+
+    ``starts`` is sorted, and parts do not overlap, so the datagram is complete when their lengths add up to the total:
+    no list of holes is walked.
+    """
+
+    __slots__ = (
+        "data",
+        "digests",
+        "first_file",
+        "first_frame",
+        "first_time",
+        "frames",
+        "lengths",
+        "octets",
+        "protocol",
+        "received",
+        "starts",
+        "state",
+        "total",
+    )
+
+    def __init__(self, time: int, file: str, frame: int) -> None:
+        self.first_time = time
+        self.first_file = file
+        self.first_frame = frame
+        self.starts: list[int] = []
+        self.data: dict[int, bytes] = {}
+        self.lengths: dict[int, int] = {}
+        self.frames: set[int] = set()
+        self.digests: set[tuple[int, int]] | None = None
+        self.protocol = -1
+        self.received = 0
+        self.octets = 0
+        self.total: int | None = None
+        self.state = _OPEN
+
+    def release(self, state: int) -> None:
+        """Drop the octets, and keep only what recognises latecomers."""
+        self.state = state
+        self.starts.clear()
+        self.data.clear()
+        self.lengths.clear()
+        self.frames.clear()
+        self.octets = 0
 
 
 class Reassembler:
-    """Holds fragments until their datagram is whole. Every bound that is reached is counted in ``counters``."""
+    """Puts datagrams together.
 
-    def __init__(self, counters: Counter[str]) -> None:
-        self._held: dict[Key, _Pieces] = {}
+    Args:
+        limits: bounds on time, number and octets.
+        log: where to count and report what was given up.
+        foreign: ``foreign(protocol, octets)`` says of the start of a datagram that it surely holds nothing of interest.
+    """
+
+    def __init__(self, limits: Limits, log: AnomalyLog, foreign: Callable[[int, bytes], bool]) -> None:
+        self._timeout = limits.fragment_seconds * NANOSECONDS
+        self._most = limits.fragment_datagrams
+        self._most_octets = limits.fragment_octets
+        self._log = log
+        self._foreign = foreign
+        self._held: OrderedDict[Key, _Partial] = OrderedDict()
         self._octets = 0
-        self._counters = counters
+        self._previous_time = 0
 
-    def add(self, packet: Packet, time: int, frame: int) -> Whole | None:
-        """Add a fragment; gives the datagram when it completes one."""
-        assert packet.identification is not None
-        key = (packet.source, packet.destination, packet.protocol, packet.identification, len(packet.source))
-        pieces = self._held.get(key)
-        if pieces is not None and abs(time - pieces.started) > TIME_OUT:
-            self._drop(key, "fragments-timed-out")
-            pieces = None
-        if pieces is None:
-            self._make_room(len(packet.payload))
-            pieces = self._held[key] = _Pieces(time)
-        start, octets = packet.fragment_offset, packet.payload
-        end = start + len(octets)
-        if end > MOST_DATAGRAM_OCTETS or len(pieces.parts) >= MOST_FRAGMENTS:
-            self._drop(key, "fragments-damaged")
-            return None
-        pieces.frames[frame] = None
-        pieces.truncated = pieces.truncated or packet.truncated
-        known = pieces.parts.get(start)
-        if known is None:
-            pieces.parts[start] = octets
-            pieces.octets += len(octets)
-            self._octets += len(octets)
-        elif known != octets:
-            # RFC 5722: a datagram with overlapping fragments is dropped whole; nobody can tell which one counted.
-            self._drop(key, "fragments-overlapping")
-            return None
-        if not packet.more_fragments:
-            if pieces.total is not None and pieces.total != end:
-                self._drop(key, "fragments-overlapping")
+    @property
+    def octets(self) -> int:
+        """Octets of fragments held."""
+        return self._octets
+
+    def __len__(self) -> int:
+        """Datagrams held, those among them of which only a trace is kept."""
+        return len(self._held)
+
+    def add(self, key: Key, piece: Piece, time: int, file: str, frames: tuple[int, ...]) -> Whole | None:
+        """Add a fragment; the datagram when this completes it."""
+        self._expire(time)
+        length = len(piece.data) + piece.missing
+        partial = self._held.get(key)
+        if partial is not None and abs(time - partial.first_time) > self._timeout:
+            self._give_up(key, partial, "fragments-timed-out")
+            partial = None
+        if partial is not None and partial.state != _OPEN:
+            if self._ignored(partial, piece, length):
+                if partial.state == _FOREIGN and partial.total is not None and partial.received >= partial.total:
+                    del self._held[key]  # so that the next datagram of this identification starts afresh
                 return None
-            pieces.total = end
-        # Pieces are put in order only when they could be complete, so the work stays linear.
-        if pieces.total is None or (pieces.octets < pieces.total and not pieces.truncated):
+            del self._held[key]
+            partial = None
+        if not self._valid(piece, length, file, frames[-1]):
             return None
-        return self._complete(key, pieces)
+        if partial is None:
+            partial = _Partial(time, file, frames[0])
+            self._held[key] = partial
+        fault = self._insert(partial, piece, length, frames)
+        if fault is not None:
+            self._log.add("fragments-overlapping", file, frames[-1], fault)
+            self._octets -= partial.octets
+            partial.release(_SPOILT)
+            return None
+        if partial.state == _OPEN and partial.total is not None and partial.received >= partial.total:
+            whole = self._join(partial)
+            self._octets -= partial.octets
+            partial.digests = {(start, hash(data)) for start, data in partial.data.items()}
+            partial.release(_DONE)
+            self._log.count("fragments-reassembled")
+            return whole
+        self._evict()
+        return None
 
     def flush(self) -> None:
-        """Give up what is still held, at the end of the input."""
-        for key in list(self._held):
-            self._drop(key, "fragments-incomplete")
+        """End of input: what is incomplete stays so."""
+        for key, partial in list(self._held.items()):
+            self._give_up(key, partial, "fragments-unfinished")
 
-    def _complete(self, key: Key, pieces: _Pieces) -> Whole | None:
-        position = 0
-        for start in sorted(pieces.parts):
-            if start > position:
-                if pieces.truncated:
-                    break  # a snapshot length cut the piece before: what stands in front of the gap is used
+    def _ignored(self, partial: _Partial, piece: Piece, length: int) -> bool:
+        """True when the fragment belongs to what is already settled; False when a new datagram begins with it."""
+        if partial.state == _SPOILT:
+            return True
+        if partial.state == _DONE:
+            return partial.digests is not None and (piece.offset, hash(piece.data)) in partial.digests
+        if piece.offset == 0:
+            return False
+        partial.received += length
+        if not piece.more:
+            partial.total = piece.offset + length
+        return True
+
+    def _valid(self, piece: Piece, length: int, file: str, frame: int) -> bool:
+        if piece.offset + length > GREATEST_IP_LENGTH:
+            self._log.add("malformed-frames", file, frame, "A fragment reaches beyond the greatest IP packet.")
+            return False
+        if piece.more and (length % 8 or not length):
+            self._log.add("malformed-frames", file, frame, "A fragment before the last has no multiple of 8 octets.")
+            return False
+        return length > 0
+
+    def _insert(self, partial: _Partial, piece: Piece, length: int, frames: tuple[int, ...]) -> str | None:
+        """Put a fragment in its place; a sentence when it contradicts what is there."""
+        start, stop = piece.offset, piece.offset + length
+        starts = partial.starts
+        first = bisect_right(starts, start) - 1
+        if first >= 0 and starts[first] + partial.lengths[starts[first]] > start:
+            if starts[first] == start and partial.lengths[start] == length and partial.data[start] == piece.data:
                 return None
-            if start < position:
-                self._drop(key, "fragments-overlapping")
+        else:
+            first += 1
+        last = bisect_left(starts, stop)
+        if not piece.more:
+            if partial.total is not None and partial.total != stop:
+                return f"Two last fragments of a datagram end at {partial.total} and at {stop}."
+            if starts and starts[-1] + partial.lengths[starts[-1]] > stop:
+                return f"The last fragment ends at {stop}, before the end of another."
+            partial.total = stop
+        elif partial.total is not None and stop > partial.total:
+            return f"A fragment ends at {stop}, beyond the last one, which ends at {partial.total}."
+        if start == 0:
+            partial.protocol = piece.protocol
+            if self._foreign(piece.protocol, piece.data):
+                self._octets -= partial.octets
+                received, total = partial.received + length, partial.total
+                partial.release(_FOREIGN)
+                partial.received, partial.total = received, total
                 return None
-            position += len(pieces.parts[start])
-        if pieces.truncated and not self._all_here(pieces):
-            return None
-        payload = bytearray()
-        for start in sorted(pieces.parts):
-            if start != len(payload):
-                break
-            payload += pieces.parts[start]
-        self._remove(key)
-        self._counters["fragments-reassembled"] += 1
-        return Whole(bytes(payload), len(payload) != pieces.total, tuple(sorted(pieces.frames)))
+        position = start
+        for existing in starts[first:last]:
+            existing_stop = existing + partial.lengths[existing]
+            common_start, common_stop = max(start, existing), min(stop, existing_stop)
+            ours = piece.data[common_start - start : common_stop - start]
+            theirs = partial.data[existing][common_start - existing : common_stop - existing]
+            common = min(len(ours), len(theirs))
+            if ours[:common] != theirs[:common]:
+                return f"Fragments of a datagram overlap with different content at {common_start}."
+            if position < existing:
+                self._place(partial, position, existing, piece, frames)
+            position = max(position, existing_stop)
+        if position < stop:
+            self._place(partial, position, stop, piece, frames)
+        return None
+
+    def _place(self, partial: _Partial, start: int, stop: int, piece: Piece, frames: tuple[int, ...]) -> None:
+        data = piece.data[start - piece.offset : stop - piece.offset]
+        partial.starts.insert(bisect_left(partial.starts, start), start)
+        partial.data[start] = data
+        partial.lengths[start] = stop - start
+        partial.received += stop - start
+        partial.octets += len(data)
+        self._octets += len(data)
+        partial.frames.update(frames)
 
     @staticmethod
-    def _all_here(pieces: _Pieces) -> bool:
-        """With cut-off pieces their octets prove nothing: the last fragment and the first must have come."""
-        return 0 in pieces.parts and pieces.total is not None
+    def _join(partial: _Partial) -> Whole:
+        """The octets up to the first that no frame holds."""
+        parts: list[bytes] = []
+        present = 0
+        for start in partial.starts:
+            data = partial.data[start]
+            parts.append(data)
+            present += len(data)
+            if len(data) < partial.lengths[start]:
+                break
+        missing = (partial.total or present) - present
+        return Whole(partial.protocol, b"".join(parts), missing, tuple(sorted(partial.frames)))
 
-    def _make_room(self, octets: int) -> None:
-        while self._held and (len(self._held) >= MOST_DATAGRAMS or self._octets + octets > MOST_HELD_OCTETS):
-            self._drop(next(iter(self._held)), "fragments-evicted")
+    def _expire(self, time: int) -> None:
+        # One frame with a wrong clock must not time out all that is held: two in a row have to agree.
+        now = min(time, self._previous_time)
+        self._previous_time = time
+        while self._held:
+            key, oldest = next(iter(self._held.items()))
+            if oldest.first_time + self._timeout >= now:
+                break
+            self._give_up(key, oldest, "fragments-timed-out")
 
-    def _drop(self, key: Key, counter: str) -> None:
-        self._remove(key)
-        self._counters[counter] += 1
+    def _evict(self) -> None:
+        while self._held and (len(self._held) > self._most or self._octets > self._most_octets):
+            key, oldest = next(iter(self._held.items()))
+            self._give_up(key, oldest, "fragments-evicted")
 
-    def _remove(self, key: Key) -> None:
-        self._octets -= self._held.pop(key).octets
+    def _give_up(self, key: Key, partial: _Partial, slug: str) -> None:
+        del self._held[key]
+        self._octets -= partial.octets
+        if partial.state == _OPEN:
+            self._log.add(
+                slug,
+                partial.first_file,
+                partial.first_frame,
+                f"Of an IP datagram in fragments {partial.received} octets were captured and the rest never came.",
+            )

@@ -1,71 +1,87 @@
-"""UDP, and which payloads of it may be IKE (RFC 7296 section 2.23, RFC 3948)."""
+"""The UDP header, and the test that a payload is IKE."""
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import NamedTuple
 
-from pqaudit.decode.numbers import IKE_HEADER_OCTETS, NON_ESP_MARKER, PORT_IKE, PORT_IKE_NAT
+from pqaudit.decode.layers import MalformedError, need
+from pqaudit.decode.numbers import (
+    IKE_HEADER_LENGTH,
+    IKE_MAJOR_VERSIONS,
+    IKE_PORT,
+    MARKER,
+    NAT_TRAVERSAL_PORT,
+)
 
-_HEADER = Struct("!HHH")
-_HEADER_OCTETS = 8
-_LENGTH = Struct("!I")
-_LENGTH_OFFSET = 24
-_VERSION_OFFSET = 17
-_MAJOR_VERSIONS = (1, 2)
+UDP_HEADER_LENGTH = 8
+_MARKER_LENGTH = len(MARKER)
+_MARKED_LENGTH = _MARKER_LENGTH + IKE_HEADER_LENGTH
 
 
-class UdpDatagram(NamedTuple):
-    """Ports and payload; ``truncated`` when fewer octets were captured than the header states."""
+class UdpHeader(NamedTuple):
+    """Ports and payload. ``missing`` octets of the payload were sent and are not at hand."""
 
     source_port: int
     destination_port: int
-    payload: bytes
-    truncated: bool
+    start: int
+    end: int
+    missing: int
 
 
-def udp(payload: bytes, truncated: bool) -> UdpDatagram | None:
-    """Read a UDP header; None when it is too short."""
-    if len(payload) < _HEADER_OCTETS:
-        return None
-    source_port, destination_port, length = _HEADER.unpack_from(payload)
-    if length == 0:  # a jumbogram, or offload: what is there counts
-        length = len(payload)
-    if length < _HEADER_OCTETS:
-        return None
-    return UdpDatagram(
-        source_port, destination_port, payload[_HEADER_OCTETS:length], length > len(payload) or truncated
+def parse_udp(data: bytes, start: int, end: int, missing: int) -> UdpHeader:
+    """Read a UDP header (RFC 768). ``missing`` octets behind ``end`` were not captured. Raises MalformedError."""
+    need(start, UDP_HEADER_LENGTH, end, "A UDP header")
+    length = data[start + 4] << 8 | data[start + 5]
+    if length:  # 0 stands for all that IP carries (RFC 2675, and what a network card would have cut)
+        if length < UDP_HEADER_LENGTH:
+            raise MalformedError(f"A UDP datagram claims {length} octets, less than its header.")
+        missing = start + length - end
+        if missing <= 0:
+            end = start + length
+            missing = 0
+    return UdpHeader(
+        data[start] << 8 | data[start + 1],
+        data[start + 2] << 8 | data[start + 3],
+        start + UDP_HEADER_LENGTH,
+        end,
+        missing,
     )
 
 
-def ike_in_udp(datagram: UdpDatagram, extra_ports: frozenset[int]) -> tuple[bytes, bool] | None:
-    """The IKE message in a datagram and whether a non-ESP marker stood before it; None for anything else.
+def find_ike(
+    data: bytes, start: int, end: int, source_port: int, destination_port: int, extra: frozenset[int], missing: int
+) -> tuple[int, bool] | None:
+    """Where the IKE message starts in a UDP payload, and whether a non-ESP marker precedes it; None when it is no IKE.
 
-    On port 4500 only the marker tells IKE from ESP. On port 500 there is none, yet some peers float to and from 4500
-    with it. On a port of the user's choice both forms occur.
+    ``extra`` are ports that carry IKE in either form beside 500 and 4500.
     """
-    payload = datagram.payload
-    if len(payload) < IKE_HEADER_OCTETS:
+    length = end - start
+    if length < IKE_HEADER_LENGTH:
         return None
-    ports = (datagram.source_port, datagram.destination_port)
-    marked = payload.startswith(NON_ESP_MARKER)
-    if PORT_IKE not in ports and not extra_ports.isdisjoint(ports):
-        if marked and _plausible(payload, len(NON_ESP_MARKER), datagram.truncated):
-            return payload[len(NON_ESP_MARKER) :], True
-        return (payload, False) if _plausible(payload, 0, datagram.truncated) else None
-    if PORT_IKE_NAT in ports and marked and len(payload) >= IKE_HEADER_OCTETS + len(NON_ESP_MARKER):
-        return payload[len(NON_ESP_MARKER) :], True
-    if PORT_IKE in ports:
-        if marked and _plausible(payload, len(NON_ESP_MARKER), datagram.truncated):
-            return payload[len(NON_ESP_MARKER) :], True
-        return payload, False
+    has_marker = length >= _MARKED_LENGTH and data[start : start + _MARKER_LENGTH] == MARKER
+    marked_port = NAT_TRAVERSAL_PORT in (source_port, destination_port)
+    plain_port = IKE_PORT in (source_port, destination_port)
+    if extra and not extra.isdisjoint((source_port, destination_port)):
+        if has_marker:
+            return start + _MARKER_LENGTH, True
+        if plain_port or is_plausible(data, start, end, missing):
+            return start, False
+        return None
+    if marked_port:
+        if has_marker:
+            return start + _MARKER_LENGTH, True
+        # 500 on the other side: the port that was seen may be what a NAT made of the other one.
+        return (start, False) if plain_port and is_plausible(data, start, end, missing) else None
+    if plain_port:
+        if has_marker and is_plausible(data, start + _MARKER_LENGTH, end, missing):
+            return start + _MARKER_LENGTH, True
+        return start, False
     return None
 
 
-def _plausible(payload: bytes, offset: int, truncated: bool) -> bool:
-    """True when an IKE header at ``offset`` names a known version and the length that is there."""
-    if len(payload) < offset + IKE_HEADER_OCTETS or payload[offset + _VERSION_OFFSET] >> 4 not in _MAJOR_VERSIONS:
+def is_plausible(data: bytes, start: int, end: int, missing: int) -> bool:
+    """True when the octets look like an IKE header: a known major version and a length that is exactly the rest."""
+    if end - start < IKE_HEADER_LENGTH or data[start + 17] >> 4 not in IKE_MAJOR_VERSIONS:
         return False
-    (length,) = _LENGTH.unpack_from(payload, offset + _LENGTH_OFFSET)
-    room = len(payload) - offset
-    return length == room or (truncated and length > room)
+    length = int.from_bytes(data[start + 24 : start + 28], "big")
+    return length == end - start + missing
