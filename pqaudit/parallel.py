@@ -6,6 +6,7 @@ process gives the SAs it saw as evidence, and evidence merges to the same SAs wh
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -118,6 +119,7 @@ def _read_batches(
 
 def _start_worker(taken: Synchronized[int]) -> None:
     global _taken
+    gc.disable()  # as in the main process: evidence holds no cycles
     _taken = taken
 
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from pqaudit.ike.numbers import (
     FIRST_IKEV2_EXCHANGE,
+    FLAG_INITIATOR,
+    FLAG_RESPONSE,
     HEADER_OCTETS,
     MAJOR_IKEV1,
     MAJOR_IKEV2,
     ZERO_SPI,
-    Flag,
 )
 
 _HEADER = Struct("!8s8sBBBBII")
@@ -37,12 +38,12 @@ class Header(NamedTuple):
     @property
     def is_response(self) -> bool:
         """True for a response (IKEv2)."""
-        return bool(self.flags & Flag.RESPONSE)
+        return self.flags & FLAG_RESPONSE != 0
 
     @property
     def from_initiator(self) -> bool:
         """True when the original initiator of the IKE SA sent it (IKEv2)."""
-        return bool(self.flags & Flag.INITIATOR)
+        return self.flags & FLAG_INITIATOR != 0
 
 
 class NotIkeError(Exception):

@@ -21,8 +21,8 @@ from pqaudit.ike.numbers import (
     V1_ATTRIBUTE_HASH,
     V1_ATTRIBUTE_KEY_LENGTH,
     V1_DOI_IPSEC,
+    V1_FLAG_ENCRYPTION,
     V1_SA_HEADER_OCTETS,
-    V1Flag,
     V1Payload,
 )
 
@@ -59,7 +59,7 @@ class V1Message(NamedTuple):
 def parse_v1_message(header: Header, data: bytes) -> V1Message:
     """Read what an IKEv1 message shows in the clear. Never raises on any octets."""
     end = min(header.length, len(data))
-    encrypted = bool(header.flags & V1Flag.ENCRYPTION)
+    encrypted = header.flags & V1_FLAG_ENCRYPTION != 0
     transforms: list[Phase1Transform] = []
     vendor_ids: list[bytes] = []
     faults: list[str] = []

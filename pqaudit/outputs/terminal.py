@@ -25,37 +25,85 @@ _STYLES = {
     "hybrid-ml-kem": "bold green",
 }
 _MOST_LISTED = 20
+_Order = tuple[int, int, str, str]
 
 
-def write_summary(
-    findings: Sequence[Document], run: AuditRun, rulebook: Rulebook, console: Console, *, most_rows: int
-) -> None:
-    """Print the summary. ``findings`` are all of the run; the table shows the worst ``most_rows`` of them."""
-    counts = Counter(f["pqaudit"]["verdict"] for f in findings)
-    files = plural(len(run.files), "file")
-    console.print(Text(f"{plural(len(findings), 'IKE SA')} in {files}", style="bold"))
-    width = max(len(f"{count:,}") for count in [0, *counts.values()])
-    for name in rulebook.verdicts:
-        line = Text(f"  {counts[name.id]:>{width},}  ")
-        line.append(f"{name.id:<22}", style=_STYLES.get(name.id, "") if counts[name.id] else "dim")
-        line.append(name.meaning, style="dim")
-        console.print(line)
-    if findings:
-        console.print()
-        _write_table(findings, rulebook, console, most_rows)
-    _write_anomalies(findings, run, console)
+class Summary:
+    """What a summary needs of findings, gathered one by one so that they need not be kept.
+
+    Args:
+        rulebook: gives the order of verdicts.
+        most_rows: SAs in the table, the worst ones.
+    """
+
+    def __init__(self, rulebook: Rulebook, most_rows: int) -> None:
+        self._rulebook = rulebook
+        self._most_rows = most_rows
+        self._counts: Counter[str] = Counter()
+        self._worst: list[tuple[_Order, Document]] = []
+        self._anomalies: dict[str, tuple[int, Document]] = {}
+
+    def add(self, finding: Document) -> None:
+        """Take one finding into account."""
+        own = finding["pqaudit"]
+        self._counts[own["verdict"]] += 1
+        for anomaly in own["anomalies"]:
+            count, first = self._anomalies.get(anomaly["id"], (0, anomaly["frames"][0] if anomaly["frames"] else {}))
+            self._anomalies[anomaly["id"]] = (count + 1, first)
+        rank = self._rulebook.rank(own["verdict"])
+        order = (rank, -finding["event"]["severity"], finding["@timestamp"], finding["event"]["id"])
+        self._worst.append((order, finding))
+        # Twice the room, so that sorting costs little for each finding.
+        if len(self._worst) > 2 * self._most_rows + 64:
+            self._keep_worst()
+
+    def write(self, run: AuditRun, console: Console) -> None:
+        """Print the summary."""
+        total = self._counts.total()
+        console.print(Text(f"{plural(total, 'IKE SA')} in {plural(len(run.files), 'file')}", style="bold"))
+        width = max(len(f"{count:,}") for count in [0, *self._counts.values()])
+        for name in self._rulebook.verdicts:
+            count = self._counts[name.id]
+            line = Text(f"  {count:>{width},}  ")
+            line.append(f"{name.id:<22}", style=_STYLES.get(name.id, "") if count else "dim")
+            line.append(name.meaning, style="dim")
+            console.print(line)
+        self._keep_worst()
+        if self._worst:
+            console.print()
+            _write_table([finding for _, finding in self._worst], self._rulebook, console)
+        if total > len(self._worst):
+            rest = plural(total - len(self._worst), "further SA is", "further SAs are")
+            console.print(Text(f"{rest} not shown; --rows shows more, --format jsonl all.", style="dim"))
+        self._write_anomalies(run, console)
+
+    def _keep_worst(self) -> None:
+        self._worst.sort(key=lambda entry: entry[0])
+        del self._worst[self._most_rows :]
+
+    def _write_anomalies(self, run: AuditRun, console: Console) -> None:
+        lines: list[Text] = []
+        for slug, (count, first) in sorted(self._anomalies.items()):
+            where = f", first in {printable(first['file'])} #{first['frame']}" if first else ""
+            lines.append(Text(f"  {slug}: {plural(count, 'SA')}{where}"))
+        seen: set[str] = set()
+        for outside in run.anomalies:
+            if outside.slug not in seen:
+                seen.add(outside.slug)
+                where = f"{printable(outside.file)} #{outside.frame}"
+                lines.append(Text(f"  {outside.slug}: {printable(outside.text)} ({where})"))
+        counters = run.counters + run.table.counters
+        lines += [Text(f"  {name}: {count:,}") for name, count in sorted(counters.items()) if count]
+        if lines:
+            console.print()
+            console.print(Text("Anomalies and limits", style="bold"))
+            for line in lines[:_MOST_LISTED]:
+                console.print(line)
+            if len(lines) > _MOST_LISTED:
+                console.print(Text(f"  {len(lines) - _MOST_LISTED:,} more in --format json", style="dim"))
 
 
-def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Console, most_rows: int) -> None:
-    ordered = sorted(
-        findings,
-        key=lambda f: (
-            rulebook.rank(f["pqaudit"]["verdict"]),
-            -f["event"]["severity"],
-            f["@timestamp"],
-            f["event"]["id"],
-        ),
-    )
+def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Verdict", no_wrap=True)
     table.add_column("Reason", overflow="fold")
@@ -64,8 +112,8 @@ def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Cons
     table.add_column("Initiator > responder", overflow="fold")
     table.add_column("Initiator SPI", no_wrap=True)
     table.add_column("Look at", overflow="fold")
-    folder = _common_folder(ordered[:most_rows])
-    for finding in ordered[:most_rows]:
+    folder = _common_folder(findings)
+    for finding in findings:
         own = finding["pqaudit"]
         evidence = own["evidence"][0]
         verdict = own["verdict"]
@@ -80,9 +128,6 @@ def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Cons
             Text(printable(f"{evidence['file'].removeprefix(folder)} #{evidence['frame']}")),
         )
     console.print(table)
-    if len(ordered) > most_rows:
-        rest = plural(len(ordered) - most_rows, "further SA is", "further SAs are")
-        console.print(Text(f"{rest} not shown; --rows shows more, --format jsonl all.", style="dim"))
 
 
 def _common_folder(findings: Sequence[Document]) -> str:
@@ -90,29 +135,3 @@ def _common_folder(findings: Sequence[Document]) -> str:
     folders = {os.path.dirname(f["pqaudit"]["evidence"][0]["file"]) for f in findings}
     common = folders.pop() if len(folders) == 1 else ""
     return f"{common}/" if common else ""
-
-
-def _write_anomalies(findings: Sequence[Document], run: AuditRun, console: Console) -> None:
-    lines: list[Text] = []
-    in_sas: dict[str, list[Document]] = {}
-    for finding in findings:
-        for anomaly in finding["pqaudit"]["anomalies"]:
-            in_sas.setdefault(anomaly["id"], []).append(anomaly["frames"][0] if anomaly["frames"] else {})
-    for slug, frames in sorted(in_sas.items()):
-        where = f"{frames[0]['file']} #{frames[0]['frame']}" if frames[0] else ""
-        lines.append(Text(f"  {slug}: {plural(len(frames), 'SA')}, first in {printable(where)}"))
-    by_slug: dict[str, int] = {}
-    for outside in run.anomalies:
-        by_slug[outside.slug] = by_slug.get(outside.slug, 0) + 1
-        if by_slug[outside.slug] == 1:
-            where = f"{printable(outside.file)} #{outside.frame}"
-            lines.append(Text(f"  {outside.slug}: {printable(outside.text)} ({where})"))
-    counters = run.counters + run.table.counters
-    lines += [Text(f"  {name}: {count:,}") for name, count in sorted(counters.items()) if count]
-    if lines:
-        console.print()
-        console.print(Text("Anomalies and limits", style="bold"))
-        for line in lines[:_MOST_LISTED]:
-            console.print(line)
-        if len(lines) > _MOST_LISTED:
-            console.print(Text(f"  {len(lines) - _MOST_LISTED:,} more in --format json", style="dim"))
