@@ -106,7 +106,7 @@ def command(
 
     def findings() -> Iterator[Document]:
         nonlocal failing
-        for sa in run.table.associations():
+        for sa in run.table.drain():
             finding = build_finding(sa, rulebook, observer)
             failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
             yield finding

@@ -98,18 +98,24 @@ KE_METHOD_NONE: Final = 0  # RFC 9370 section 2.2.1: no exchange in this slot
 
 
 class Notify(IntEnum):
-    """Notify types that pqaudit reasons about (RFC 7296, 5685, 7383, 8784, 9242, 9867)."""
+    """Notify types that pqaudit reasons about (RFC 7296, 5685, 7383, 7427, 8784, 9242, 9593, 9867)."""
 
     NO_PROPOSAL_CHOSEN = 14
     INVALID_KE_PAYLOAD = 17
     COOKIE = 16390
     REDIRECT = 16407
     FRAGMENTATION_SUPPORTED = 16430
+    SIGNATURE_HASH_ALGORITHMS = 16431
     USE_PPK = 16435
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
+    SUPPORTED_AUTH_METHODS = 16443
     USE_PPK_INT = 16445
 
 
+# Types of which not only the presence but the data tells something: the wanted group, the new gateway, the hashes.
+NOTIFIES_WITH_DATA: Final = frozenset(
+    (Notify.INVALID_KE_PAYLOAD, Notify.REDIRECT, Notify.SIGNATURE_HASH_ALGORITHMS, Notify.SUPPORTED_AUTH_METHODS)
+)
 FIRST_STATUS_NOTIFY: Final = 16384  # below are errors (RFC 7296 section 3.10.1)
 
 V1_PHASE1_EXCHANGES: Final = (2, 4)  # identity protection (main mode) and aggressive, RFC 2408 section 3.1

@@ -253,9 +253,7 @@ def _rank(message: InitMessage | V1Phase1Message) -> tuple[bool, Reference, byte
 def _keep(table: dict[bytes, Kept[C]], content: C, reference: Reference, path: Path) -> None:
     known = table.get(content.digest)
     if known is None:
-        seen = Seen(reference, path, reference)
-        seen.again(reference, path)
-        table[content.digest] = Kept(content, seen)
+        table[content.digest] = Kept(content, Seen(reference, path, reference))
     else:
         known.seen.again(reference, path)
 

@@ -38,8 +38,15 @@ class Group:
         for spi, part in other.parts.items():
             self.part(spi).merge(part)
 
-    def associations(self) -> list[SecurityAssociation]:
+    @property
+    def first(self) -> Reference | None:
+        """First packet."""
+        return min((part.first for part in self.parts.values() if part.first is not None), default=None)
+
+    def associations(self, *, keep: bool = True) -> list[SecurityAssociation]:
         """The SAs of this group, each with all evidence that is its own; at least one when anything was seen.
+
+        With ``keep`` False the parts of the group are used up, which saves copying them.
 
         A responder SPI stands for an SA when a response selects with it or traffic uses it. Requests and refusals
         belong to the SA they led to; without any SA they are one attempt.
@@ -48,7 +55,7 @@ class Group:
         rest = [self.parts[spi] for spi in sorted(self.parts) if spi not in real]
         if not real:
             return [self._attempt(rest)]
-        found = [self.parts[spi].copy() for spi in sorted(real)]
+        found = [self.parts[spi].copy() if keep else self.parts[spi] for spi in sorted(real)]
         found.sort(key=_order)
         if len(found) == 1:
             for part in rest:

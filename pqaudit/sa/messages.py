@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pqaudit.ike.ikev1 import Phase1Transform
@@ -15,7 +15,7 @@ _ZERO = bytes(SPI_OCTETS)
 
 
 class KeptNotify(NamedTuple):
-    """A notify of IKE_SA_INIT; ``data`` is cut to ``NOTIFY_DATA_OCTETS``."""
+    """A notify of IKE_SA_INIT; ``data`` is kept for types that are read, and cut to ``NOTIFY_DATA_OCTETS``."""
 
     type: int
     data: bytes
@@ -113,21 +113,32 @@ def add_file_counts(mine: dict[str, FileCount], other: dict[str, FileCount]) -> 
 
 @dataclass(slots=True)
 class Seen:
-    """When and where a message was seen first, over which paths, and in how many packets of each file."""
+    """When and where a message was seen first, over which path, and in how many packets of each file.
+
+    ``counts`` is None while there is but the first sighting: nearly all messages are seen once.
+    """
 
     first: Reference
     path: Path
     last: Reference
-    files: dict[str, FileCount] = field(default_factory=dict)
+    counts: dict[str, FileCount] | None = None
+
+    @property
+    def files(self) -> dict[str, FileCount]:
+        """Packets of each file."""
+        if self.counts is not None:
+            return self.counts
+        return {self.first.file: FileCount(1, self.first.frame, self.first.frame)}
 
     def again(self, reference: Reference, path: Path) -> None:
         """Note one more sighting."""
+        counts = self.counts = self.files
         if (reference, path) < (self.first, self.path):
             self.first, self.path = reference, path
         self.last = max(self.last, reference)
-        count = self.files.get(reference.file)
+        count = counts.get(reference.file)
         if count is None:
-            self.files[reference.file] = FileCount(1, reference.frame, reference.frame)
+            counts[reference.file] = FileCount(1, reference.frame, reference.frame)
         else:
             count.packets += 1
             count.first = min(count.first, reference.frame)
@@ -135,19 +146,19 @@ class Seen:
 
     def merge(self, other: Seen) -> None:
         """Take over what ``other`` saw."""
+        counts = self.files
+        merge_file_counts(counts, other.files)
+        self.counts = counts
         if (other.first, other.path) < (self.first, self.path):
             self.first, self.path = other.first, other.path
         self.last = max(self.last, other.last)
-        merge_file_counts(self.files, other.files)
 
     def copy(self) -> Seen:
         """A copy that shares nothing."""
-        return Seen(
-            self.first,
-            self.path,
-            self.last,
-            {name: FileCount(c.packets, c.first, c.last) for name, c in self.files.items()},
-        )
+        counts = self.counts
+        if counts is not None:
+            counts = {name: FileCount(c.packets, c.first, c.last) for name, c in counts.items()}
+        return Seen(self.first, self.path, self.last, counts)
 
 
 class ProtectedKey(NamedTuple):

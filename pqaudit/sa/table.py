@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 
 from pqaudit.decode.datagram import Datagram
 from pqaudit.ike.ikev1 import V1Message
 from pqaudit.ike.message import Message
-from pqaudit.ike.numbers import MAJOR_IKEV1, MAJOR_IKEV2, ZERO_SPI, Exchange
+from pqaudit.ike.numbers import MAJOR_IKEV1, MAJOR_IKEV2, NOTIFIES_WITH_DATA, ZERO_SPI, Exchange
 from pqaudit.ike.payloads import (
     EncryptedPayload,
     KeyExchangePayload,
@@ -54,11 +55,13 @@ class SaTable:
     def add(self, datagram: Datagram, message: Message | V1Message) -> None:
         """Add one message."""
         reference = Reference(datagram.time, datagram.file, datagram.frames[-1], datagram.digits)
-        path = Path(
-            Endpoint(datagram.source, datagram.source_port),
-            Endpoint(datagram.destination, datagram.destination_port),
+        path = _path(
+            datagram.source,
+            datagram.source_port,
+            datagram.destination,
+            datagram.destination_port,
             datagram.transport,
-            NO_VLAN if datagram.vlan is None else datagram.vlan,
+            datagram.vlan,
         )
         if isinstance(message, V1Message):
             part = self._add_v1(message, datagram.payload, reference, path)
@@ -76,10 +79,17 @@ class SaTable:
         self.counters.update(other.counters)
 
     def associations(self) -> Iterator[SecurityAssociation]:
-        """Every SA once, by first packet."""
-        found = [association for group in self._groups.values() for association in group.associations()]
-        found.sort(key=lambda a: (a.first, a.initiator_spi, a.responder_spi))
-        return iter(found)
+        """Every SA once, in the order of their initiator SPIs' first packets. The table is left as it is."""
+        for key in self._order():
+            yield from self._groups[key].associations()
+
+    def drain(self) -> Iterator[SecurityAssociation]:
+        """As ``associations``, but each is taken out of the table: no copies, and memory shrinks on the way."""
+        for key in self._order():
+            yield from self._groups.pop(key).associations(keep=False)
+
+    def _order(self) -> list[tuple[int, bytes]]:
+        return sorted(self._groups, key=lambda key: (self._groups[key].first, key))
 
     def _group(self, version: int, initiator_spi: bytes) -> Group:
         key = (version, initiator_spi)
@@ -165,7 +175,8 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
     for payload in message.payloads:
         if isinstance(payload, NotifyPayload):
             if len(notifies) < MOST_NOTIFIES:
-                notifies.append(KeptNotify(payload.type, payload.data[:NOTIFY_DATA_OCTETS]))
+                data = payload.data[:NOTIFY_DATA_OCTETS] if payload.type in NOTIFIES_WITH_DATA else b""
+                notifies.append(KeptNotify(payload.type, data))
         elif isinstance(payload, SecurityAssociationPayload):
             if proposals is None:
                 proposals, proposals_complete = payload.proposals, payload.complete
@@ -191,7 +202,7 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
         ke_method,
         ke_octets,
         nonce,
-        tuple(notifies),
+        _shared(tuple(notifies)),
         _bounded_vendor_ids(tuple(vendor_ids)),
         message.complete,
         datagram.truncated,
@@ -199,5 +210,25 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
     )
 
 
+@lru_cache(maxsize=1024)
+def _shared(notifies: tuple[KeptNotify, ...]) -> tuple[KeptNotify, ...]:
+    """One tuple for all equal ones: peers announce the same in every negotiation, and there may be a million SAs."""
+    return notifies
+
+
+@lru_cache(maxsize=65_536)
+def _path(
+    source: bytes, source_port: int, destination: bytes, destination_port: int, transport: str, vlan: int | None
+) -> Path:
+    """The path; one object for all packets that took it."""
+    return Path(
+        Endpoint(source, source_port),
+        Endpoint(destination, destination_port),
+        transport,
+        NO_VLAN if vlan is None else vlan,
+    )
+
+
+@lru_cache(maxsize=1024)
 def _bounded_vendor_ids(vendor_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(vendor_id[:_VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])
