@@ -13,6 +13,7 @@ _TO_AND_FROM_DS = 0x03
 _PROTECTED = 0x40
 _ORDER = 0x80
 
+_FRAGMENT_NUMBER = 0x0F
 _A_MSDU = 0x80
 
 _PRISM_LENGTH = 144
@@ -45,6 +46,8 @@ def _data_frame(data: bytes, start: int, end: int, *, padded: bool) -> Step | No
         if flags & _ORDER:
             length += 4  # HT control
     need(start, length, end, "An IEEE 802.11 header")
+    if data[start + 22] & _FRAGMENT_NUMBER:  # the middle of a frame sent in fragments
+        return None
     if padded:
         length = length + 3 & ~3
     start += length
