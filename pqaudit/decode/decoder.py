@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pqaudit.capture.frame import Frame
+from pqaudit.decode import fallback
 from pqaudit.decode.anomaly import Anomaly, AnomalyLog
 from pqaudit.decode.datagram import Datagram
 from pqaudit.decode.ip import Packet, parse_ipv4, parse_ipv6, skip_headers
@@ -14,6 +15,7 @@ from pqaudit.decode.link import vlan_identifier
 from pqaudit.decode.numbers import EXTENSION_HEADERS, IKE_PORTS, TUNNEL_PROTOCOLS, Protocol
 from pqaudit.decode.prefilter import FrameTest, frame_test
 from pqaudit.decode.reassembly import Piece, Reassembler
+from pqaudit.decode.tcp import Path, TcpConnections, parse_tcp
 from pqaudit.decode.tunnels import TUNNELS_BY_PORT, TUNNELS_BY_PROTOCOL
 from pqaudit.decode.udp import UDP_HEADER_LENGTH, find_ike, parse_udp
 from pqaudit.decode.unwrap import LAYERS_BY_LINK_TYPE, UNWRAP
@@ -21,10 +23,8 @@ from pqaudit.decode.unwrap import LAYERS_BY_LINK_TYPE, UNWRAP
 _UDP = Protocol.UDP.value
 _TCP = Protocol.TCP.value
 _FRAGMENT = Protocol.FRAGMENT.value
-_CHAINED = frozenset((Protocol.AUTHENTICATION.value, *(int(number) for number in EXTENSION_HEADERS)))
-
-_NEW_PACKET = frozenset((Layer.IPV4, Layer.IPV6, Layer.ETHERNET))
-"""Layers that begin another packet, so that getting to one again means that a tunnel was entered."""
+_AUTHENTICATION = Protocol.AUTHENTICATION.value
+_CHAINED = frozenset((_AUTHENTICATION, *(int(number) for number in EXTENSION_HEADERS)))
 
 
 class _Walk:
@@ -55,16 +55,21 @@ class Decoder:
     """
 
     def __init__(
-        self, *, ports: Iterable[int] = (), tunnels: bool = True, limits: Limits = Limits()  # noqa: B008 - immutable
+        self,
+        *,
+        ports: Iterable[int] = (),
+        tunnels: bool = True,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._extra = frozenset(ports) - IKE_PORTS
         self._ike_ports = self._extra | IKE_PORTS
         self._tunnels = tunnels
         self._limits = limits
         self._log = AnomalyLog(limits.anomalies)
-        self._fragmented = frozenset((_UDP, *_CHAINED, *(TUNNEL_PROTOCOLS if tunnels else ())))
+        carriers = frozenset((_UDP, _AUTHENTICATION, *(int(number) for number in TUNNEL_PROTOCOLS if tunnels)))
+        self._fragmented = {4: carriers, 16: carriers | _CHAINED}
         self._reassembler = Reassembler(limits, self._log, self._is_foreign)
-        self._tcp_flows: dict[bytes, int] = {}
+        self._tcp = TcpConnections(limits, self._log)
         self._unsupported: set[int] = set()
 
     @property
@@ -82,17 +87,18 @@ class Decoder:
 
         It never rejects a frame of which ``feed`` makes use.
         """
-        return frame_test(link_type, self._extra, self._tunnels, self._tcp_flows)
+        return frame_test(link_type, self._extra, self._tunnels, self._tcp.flows)
 
     def feed(self, frame: Frame) -> list[Datagram]:
         """Decode one frame: the IKE messages that it completes. Never raises, whatever the octets."""
         walk = _Walk(frame)
         layer = LAYERS_BY_LINK_TYPE.get(frame.link_type)
         if layer is None:
-            self._unsupported_link_type(frame)
-            return walk.found
+            layer = self._fall_back(walk)
+            if layer is None:
+                return walk.found
         try:
-            self._descend(walk, (layer, 0, len(frame.data)))
+            self._descend(walk, (layer, 0, len(walk.data)))
         except MalformedError as error:
             # What a snapshot length cut off says nothing of what was sent.
             slug = "truncated-frames" if frame.original_length > len(frame.data) else "malformed-frames"
@@ -100,9 +106,25 @@ class Decoder:
         return walk.found
 
     def flush(self) -> list[Datagram]:
-        """End of input: what is held and still incomplete is given up and counted."""
+        """End of input: what is held and still incomplete is given up and counted.
+
+        Messages of TCP streams are returned that wait behind a gap and can surely be told apart.
+        """
         self._reassembler.flush()
-        return []
+        return self._tcp.flush()
+
+    def _fall_back(self, walk: _Walk) -> Layer | None:
+        """Have scapy find the IP packet in a frame of a link type that is not read here."""
+        frame = walk.frame
+        if not fallback.knows(frame.link_type):
+            self._unsupported_link_type(frame)
+            return None
+        found = fallback.find_ip(frame.link_type, frame.data)
+        if found is None:
+            return None
+        self._log.count("fallback-decoded")
+        layer, walk.data = found
+        return layer
 
     def _unsupported_link_type(self, frame: Frame) -> None:
         if frame.link_type in self._unsupported:
@@ -115,22 +137,19 @@ class Decoder:
     def _descend(self, walk: _Walk, first: Step) -> None:
         """Follow the layers from the outermost in. Every turn of the loop moves towards the end of the octets."""
         step: Step | None = first
-        between = 0
-        packets = 0
+        layers = 0
+        tunnels = 0
         while step is not None:
             layer, start, end = step
-            if layer in _NEW_PACKET:
-                between = 0
-                packets += 1
-                # An IP packet in Ethernet is no tunnel, so there are up to two of these for each.
-                if packets > 2 * self._limits.tunnels:
-                    self._too_deep(walk)
-                    return
-            else:
-                between += 1
-                if between > self._limits.layers:
-                    self._too_deep(walk)
-                    return
+            layers += 1
+            if walk.tunnels != tunnels:
+                tunnels = walk.tunnels
+                layers = 0
+            if layers > self._limits.layers or tunnels > self._limits.tunnels:
+                frame = walk.frame
+                text = "Packets are nested too deep to be followed."
+                self._log.add("tunnels-too-deep", frame.source, frame.number, text)
+                return
             if layer is Layer.IPV4:
                 step = self._packet(walk, parse_ipv4(walk.data, start, end))
             elif layer is Layer.IPV6:
@@ -140,15 +159,11 @@ class Decoder:
                     walk.vlan = vlan_identifier(walk.data, start, end)
                 step = UNWRAP[layer](walk.data, start, end)
 
-    def _too_deep(self, walk: _Walk) -> None:
-        frame = walk.frame
-        self._log.add("tunnels-too-deep", frame.source, frame.number, "Packets are nested too deep to be followed.")
-
     def _packet(self, walk: _Walk, packet: Packet) -> Step | None:
         """What an IP packet carries: the step into a tunnel, or None when its end is reached."""
         source, destination, protocol, start, end, missing, fragment = packet
         if fragment is not None:
-            if protocol not in self._fragmented:
+            if protocol not in self._fragmented[len(source)]:
                 return None
             # IPv6 does not put the protocol in the key: the first fragment names it (RFC 8200 section 4.5).
             key = (source, destination, protocol if len(source) == 4 else _FRAGMENT, fragment.identification)
@@ -165,15 +180,17 @@ class Decoder:
                     return None
         if protocol == _UDP:
             return self._udp(walk, source, destination, start, end, missing)
+        if protocol == _TCP and fragment is None:
+            self._segment(walk, source, destination, start, end, missing)
+            return None
         if self._tunnels:
             layer = TUNNELS_BY_PROTOCOL.get(protocol)
             if layer is not None:
+                walk.tunnels += 1
                 return layer, start, end
         return None
 
-    def _udp(
-        self, walk: _Walk, source: bytes, destination: bytes, start: int, end: int, missing: int
-    ) -> Step | None:
+    def _udp(self, walk: _Walk, source: bytes, destination: bytes, start: int, end: int, missing: int) -> Step | None:
         source_port, destination_port, start, end, missing = parse_udp(walk.data, start, end, missing)
         ports = self._ike_ports
         if destination_port in ports or source_port in ports:
@@ -203,8 +220,23 @@ class Decoder:
         if self._tunnels:
             layer = TUNNELS_BY_PORT.get(destination_port) or TUNNELS_BY_PORT.get(source_port)
             if layer is not None:
+                walk.tunnels += 1
                 return layer, start, end
         return None
+
+    def _segment(self, walk: _Walk, source: bytes, destination: bytes, start: int, end: int, missing: int) -> None:
+        header = parse_tcp(walk.data, start, end)
+        frame = walk.frame
+        path = Path(
+            (source, header.source_port),
+            (destination, header.destination_port),
+            frame.time,
+            frame.digits,
+            walk.vlan,
+            frame.source,
+            walk.frames,
+        )
+        walk.found += self._tcp.add(header, walk.data[header.start : end], missing, path)
 
     def _is_foreign(self, protocol: int, data: bytes) -> bool:
         """True when the start of a datagram shows that it holds no IKE."""

@@ -10,8 +10,8 @@ class Limits:
     """How much a decoder may hold. Reaching a bound gives up the oldest and counts it.
 
     Attributes:
-        layers: headers below IP that one frame may nest between two IP headers (VLAN tags, MPLS, PPPoE).
-        tunnels: IP or Ethernet packets that one frame may nest in one another.
+        layers: headers that a frame may have before the first tunnel and inside each (VLAN tags, PPPoE, IP).
+        tunnels: tunnels that a frame may have one inside the other.
         fragment_seconds: capture time after which an incomplete IP datagram is given up (RFC 1122 says 60 to 120,
             Linux uses 30).
         fragment_datagrams: incomplete IP datagrams held.

@@ -51,9 +51,7 @@ class EtherType(IntEnum):
 GREATEST_ETHERNET_LENGTH: Final = 1500
 """A type field of at most this is a length (IEEE 802.3 section 3.2.6)."""
 
-VLAN_TYPES: Final = frozenset(
-    (EtherType.VLAN, EtherType.SERVICE_VLAN, EtherType.QINQ_9100, EtherType.QINQ_9200)
-)
+VLAN_TYPES: Final = frozenset((EtherType.VLAN, EtherType.SERVICE_VLAN, EtherType.QINQ_9100, EtherType.QINQ_9200))
 """802.1Q and 802.1ad, and the two that QinQ used before 802.1ad assigned one."""
 
 LLC_SNAP: Final = b"\xaa\xaa\x03"
@@ -130,9 +128,7 @@ GENEVE_PORT: Final = 6081
 VXLAN_LINUX_PORT: Final = 8472
 """The default of the Linux kernel, from before IANA assigned 4789."""
 
-TUNNEL_PORTS: Final = frozenset(
-    (L2TP_PORT, GTP_USER_PORT, TEREDO_PORT, VXLAN_PORT, GENEVE_PORT, VXLAN_LINUX_PORT)
-)
+TUNNEL_PORTS: Final = frozenset((L2TP_PORT, GTP_USER_PORT, TEREDO_PORT, VXLAN_PORT, GENEVE_PORT, VXLAN_LINUX_PORT))
 
 IKE_HEADER_LENGTH: Final = 28
 """RFC 7296 section 3.1."""
