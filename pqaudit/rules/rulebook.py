@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,19 @@ class Rulebook:
     ppk_notifies: dict[int, str]
     protections: dict[str, str]
 
+    decided: dict[tuple[object, ...], VerdictRule] = field(default_factory=dict, compare=False)
+
     def rank(self, verdict: str) -> int:
         """Position of a verdict, 0 for the worst."""
         return next(i for i, known in enumerate(self.verdicts) if known.id == verdict)
+
+    def decide(self, facts: dict[str, object]) -> VerdictRule:
+        """The first rule that holds. Facts have few combinations, so each is worked out once."""
+        key = tuple(facts.values())
+        rule = self.decided.get(key)
+        if rule is None:
+            rule = self.decided[key] = next(rule for rule in self.rules if rule.test(facts))
+        return rule
 
 
 def load_rulebook(override: Path | None = None) -> Rulebook:

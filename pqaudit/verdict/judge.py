@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pqaudit.ike.ikev1 import Phase1Transform
 from pqaudit.ike.numbers import MAJOR_IKEV1, ZERO_SPI, Exchange, Notify
+from pqaudit.ike.payloads import Proposal
 from pqaudit.rules.registry import Registry
 from pqaudit.rules.rulebook import DEVIATION_REASON, Rulebook, VerdictRule
 from pqaudit.sa.association import SecurityAssociation
@@ -73,8 +75,7 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
     expected = len(selection.additional) if selection else 0
     contradicted = expected > 0 and execution.contradicts(expected)
     named = [d for d in deviations if rulebook.deviations[d].names_reason]
-    rule = _decide(
-        rulebook,
+    rule = rulebook.decide(
         {
             "ike": f"{sa.version}.0",
             "outcome": outcome,
@@ -104,10 +105,6 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         _anomalies(sa, negotiation),
         _evidence(sa, negotiation, execution, selection, rulebook),
     )
-
-
-def _decide(rulebook: Rulebook, facts: dict[str, object]) -> VerdictRule:
-    return next(rule for rule in rulebook.rules if rule.test(facts))
 
 
 def _class(method: int | None, registry: Registry) -> str | None:
@@ -183,7 +180,11 @@ def _evidence(
         return tuple(found)
     for init, where in ((negotiation.request, "request"), (negotiation.response, "response")):
         if init is not None:
-            found.append(Evidence(init.seen.first, _init_text(init.content, where, registry)))
+            found.append(
+                Evidence(
+                    init.seen.first, _init_text(init.content.exchange_type, init.content.proposals, where, registry)
+                )
+            )
     if negotiation.refusal is not None and negotiation.response is not None:
         name = registry.notify(negotiation.refusal.type)
         text = f"notify {name} ({negotiation.refusal.type})"
@@ -213,11 +214,12 @@ def _evidence(
     return tuple(found)
 
 
-def _init_text(content: InitContent, side: str, registry: Registry) -> str:
-    name = registry.exchange(content.exchange_type)
-    if content.proposals is None:
+@lru_cache(maxsize=4096)
+def _init_text(exchange_type: int, proposals: tuple[Proposal, ...] | None, side: str, registry: Registry) -> str:
+    name = registry.exchange(exchange_type)
+    if proposals is None:
         return f"{name} {side} without an SA payload"
-    offer = read_offer(content.proposals)
+    offer = read_offer(proposals)
     main = ", ".join(f"{registry.method(m).name} ({m})" for m in offer.key_exchanges) or "none"
     text = f"{name} {side}: SA payload, KE {main}"
     for slot, method in offer.additional:

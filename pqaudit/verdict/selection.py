@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pqaudit.ike.numbers import ADDITIONAL_KEY_EXCHANGES, KE_METHOD_NONE, TransformType
 from pqaudit.ike.payloads import Proposal, Transform
@@ -44,6 +45,8 @@ def slot_of(transform_type: int) -> int:
     return transform_type - TransformType.ADDKE1 + 1
 
 
+# Peers negotiate the same over and over: what a payload says is worked out once. The key is the payload as read.
+@lru_cache(maxsize=4096)
 def read_selection(proposals: tuple[Proposal, ...], registry: Registry) -> Selection:
     """Read the proposals of a selecting response; there should be one with one transform of each type."""
     chosen = proposals[0]
@@ -63,6 +66,7 @@ def read_selection(proposals: tuple[Proposal, ...], registry: Registry) -> Selec
     )
 
 
+@lru_cache(maxsize=4096)
 def read_offer(proposals: tuple[Proposal, ...]) -> Offer:
     """Collect what was proposed."""
     main: dict[int, None] = {}
