@@ -14,8 +14,8 @@ from pqaudit.capture.octets import OctetSource
 
 _PIECE = 1 << 16
 
-# xz files name the size of their dictionary and may ask for 4 GiB; `xz -9` needs 65 MiB. The zstd library has a limit of
-# its own, 128 MiB.
+# xz files name the size of their dictionary and may ask for 4 GiB; `xz -9` needs 65 MiB. The zstd library has its own
+# limit, 128 MiB.
 _XZ_MEMORY = 128 * 1024 * 1024
 
 
