@@ -13,6 +13,10 @@ from pqaudit.decode.numbers import GREATEST_IP_LENGTH
 
 NANOSECONDS = 1_000_000_000
 
+MOST_COMPARED = 1024
+"""Parts of one datagram that overlapping fragments are compared with, all in all. A cut-off frame of few octets may
+claim to overlap thousands, again and again; fragments that two routers cut differently overlap two or three each."""
+
 Key = tuple[bytes, bytes, int, int]
 """Source, destination, protocol and identification (RFC 791 section 2.3; RFC 8200 section 4.5 without the protocol)."""
 
@@ -52,6 +56,7 @@ class _Partial:
     """
 
     __slots__ = (
+        "compared",
         "data",
         "digests",
         "first_file",
@@ -77,6 +82,7 @@ class _Partial:
         self.frames: set[int] = set()
         self.digests: set[tuple[int, int]] | None = None
         self.protocol = -1
+        self.compared = 0
         self.received = 0
         self.octets = 0
         self.total: int | None = None
@@ -194,6 +200,9 @@ class Reassembler:
         else:
             first += 1
         last = bisect_left(starts, stop)
+        partial.compared += last - first
+        if partial.compared > MOST_COMPARED:
+            return f"Fragments of a datagram overlap more than {MOST_COMPARED} others."
         if not piece.more:
             if partial.total is not None and partial.total != stop:
                 return f"Two last fragments of a datagram end at {partial.total} and at {stop}."
