@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -45,3 +47,7 @@ def main() -> None:
     exchanges, or draft-compliant hybrid ML-KEM, with the frames that show it. Nothing is ever sent to the network that
     is audited.
     """
+    # A terminal or pipe that cannot show a character gets its code instead of a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

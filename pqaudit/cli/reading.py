@@ -90,12 +90,20 @@ def progress_bar(sources: list[str]) -> Iterator[Callable[[int], None] | None]:
 
 @contextmanager
 def opened_output(target: str) -> Iterator[TextIO]:
-    """The output file, or standard output for ``-``. A file is written beside and moved into place when complete."""
+    """The output, standard output for ``-``. A regular file is written beside and moved into place when complete."""
     if target == "-":
         yield sys.stdout
         sys.stdout.flush()
         return
     path = Path(target)
+    if path.exists() and not path.is_file():
+        # A device, a named pipe, or a folder: it is written to as it is, never replaced.
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                yield file
+        except OSError as error:
+            raise click.UsageError(f"cannot write {target}: {error.strerror}") from error
+        return
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", encoding="utf-8") as file:

@@ -69,7 +69,7 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         selection = read_selection(response.proposals, registry)
         deviations = tuple(find_deviations(Case(sa, negotiation, request, response, selection, execution, registry)))
         if selection.ambiguous:
-            outcome = "ambiguous"
+            outcome, selection = "ambiguous", None
         elif selection.key_exchange is None:
             outcome = "without-key-exchange"
     expected = len(selection.additional) if selection else 0

@@ -132,6 +132,28 @@ def test_output_file(hybrid: Path, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hybrid.pcap", "out.jsonl"]
 
 
+def test_a_device_is_written_to_and_never_replaced(hybrid: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        assert run("audit", hybrid, "--format", "jsonl", "-o", pipe).returncode == 0
+        out, _ = reader.communicate(timeout=30)
+    assert pipe.is_fifo()
+    assert json.loads(out)["pqaudit"]["verdict"] == "hybrid-ml-kem"
+
+
+def test_a_reader_that_goes_away_is_no_traceback(hybrid: Path) -> None:
+    command = f"{sys.executable} -m pqaudit audit --format jsonl {hybrid} | true"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in result.stderr
+
+
+def test_an_ascii_terminal_is_no_traceback(hybrid: Path) -> None:
+    result = run("audit", hybrid, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0
+    assert "hybrid-ml-kem" in result.stdout
+
+
 def test_output_that_cannot_be_written(hybrid: Path, tmp_path: Path) -> None:
     result = run("audit", hybrid, "-o", tmp_path / "no" / "such" / "folder")
     assert result.returncode == 2

@@ -98,6 +98,13 @@ def test_ike_auth_too_early_contradicts_the_selection(tmp_path: Path) -> None:
     assert "fewer-intermediate-exchanges" in deviations(own)
 
 
+def test_classical_exchanges_that_did_not_run_stay_classical(tmp_path: Path) -> None:
+    # Whether ECP-384 ran or not, nothing post-quantum was selected.
+    both = [X25519, b.addke(1, 20)]
+    own = one(b.ran(b.negotiated(both, both), 0), tmp_path)
+    assert summary(own) == ("classical-only", "additional-exchanges-classical", "none", "contradicted")
+
+
 def test_first_ike_auth_proves_exchanges_that_were_not_captured(tmp_path: Path) -> None:
     hybrid = [X25519, b.addke(1, 36)]
     conversation = b.negotiated(hybrid, hybrid)
@@ -195,6 +202,7 @@ def test_two_readings_of_a_response_are_no_verdict(tmp_path: Path) -> None:
     own = one(conversation, tmp_path)
     assert own["verdict"] == "undetermined"
     assert own["reason"] == "ambiguous-selection"
+    assert own["selected"]["key_exchange"] is None
     assert "several-transforms-selected" in deviations(own)
 
 
