@@ -83,6 +83,8 @@ class Registry:
             )
             for entry in methods["methods"]
         }
+        # Methods that should not stand in IKE_SA_INIT over UDP for their size.
+        self.large_over_udp = frozenset(e["id"] for e in methods["methods"] if e.get("should_not_over_udp"))
         self._ranges = [(r["first"], r["last"], r["class"]) for r in methods["ranges"]]
         self.private_methods = tuple(
             PrivateMethod(e["id"], e["name"], tuple(e.get("vendor_fingerprints") or ())) for e in methods["private_use"]

@@ -11,6 +11,7 @@ from pqaudit.rules.registry import Registry
 from pqaudit.sa.association import SecurityAssociation
 from pqaudit.sa.messages import InitContent
 from pqaudit.verdict.execution import Execution
+from pqaudit.verdict.lengths import too_short
 from pqaudit.verdict.negotiation import Negotiation
 from pqaudit.verdict.selection import Selection
 
@@ -102,6 +103,17 @@ def _fewer_intermediate(case: Case) -> bool:
     return case.execution.contradicts(len(case.selection.additional))
 
 
+def _intermediate_too_short(case: Case) -> bool:
+    return case.execution.complete and too_short(case.sa, case.selection, case.registry) is True
+
+
+def _large_ml_kem_over_udp(case: Case) -> bool:
+    method = case.selection.key_exchange
+    if method is None or method not in case.registry.large_over_udp:
+        return False
+    return case.negotiation.response is not None and case.negotiation.response.seen.path.transport == "udp"
+
+
 CHECKS: dict[str, Callable[[Case], bool]] = {
     "selection-not-offered": _selection_not_offered,
     "several-proposals-selected": _several_proposals,
@@ -112,6 +124,8 @@ CHECKS: dict[str, Callable[[Case], bool]] = {
     "ke-payload-length": _ke_payload_length,
     "fragmentation-not-announced": _fragmentation_not_announced,
     "fewer-intermediate-exchanges": _fewer_intermediate,
+    "intermediate-too-short": _intermediate_too_short,
+    "large-ml-kem-over-udp": _large_ml_kem_over_udp,
 }
 
 

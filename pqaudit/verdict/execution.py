@@ -32,6 +32,11 @@ class Execution:
     answered: bool
 
     @property
+    def complete(self) -> bool:
+        """True when every IKE_INTERMEDIATE exchange before the first IKE_AUTH was seen whole."""
+        return self.first_auth is not None and self.pairs == tuple(range(1, self.first_auth))
+
+    @property
     def proven_intermediate(self) -> int | None:
         """Number of IKE_INTERMEDIATE exchanges that the first IKE_AUTH proves, or None."""
         if self.first_auth is None or not self.first_auth_proven:

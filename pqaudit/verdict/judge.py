@@ -73,7 +73,7 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         elif selection.key_exchange is None:
             outcome = "without-key-exchange"
     expected = len(selection.additional) if selection else 0
-    contradicted = expected > 0 and execution.contradicts(expected)
+    contradicted = expected > 0 and (execution.contradicts(expected) or "intermediate-too-short" in deviations)
     named = [d for d in deviations if rulebook.deviations[d].names_reason]
     rule = rulebook.decide(
         {

@@ -68,7 +68,8 @@ def test_selection_table(
     assert own["selected"]["key_exchange"]["id"] == main
     expected = [(slot, m) for slot, m in enumerate(additional, start=1) if m]  # NONE is no exchange (RFC 9370)
     assert [(e["slot"], e["id"]) for e in own["selected"]["additional_key_exchanges"]] == expected
-    assert own["deviations"] == []
+    # The draft's section 2.1: the larger sets should not stand in IKE_SA_INIT over UDP.
+    assert deviations(own) == (["large-ml-kem-over-udp"] if main == 36 else [])
 
 
 def test_classical_offer(tmp_path: Path) -> None:
@@ -250,6 +251,66 @@ def test_skf_fragments_are_one_exchange(tmp_path: Path) -> None:
     own = one(conversation, tmp_path)
     assert own["assurance"] == "executed"
     assert own["observed"]["exchanges"]["IKE_INTERMEDIATE"] == 1
+
+
+# Least SK lengths of an ML-KEM-768 key (1184 octets) and ciphertext (1088) under AES-GCM with a 16-octet ICV: 4 generic
+# header + 8 IV + (8 KE header + data) + 1 pad length + 16 ICV, so 1221 and 1125 (RFC 7296 section 3.14, FIPS 203).
+@pytest.mark.parametrize(
+    ("request_octets", "response_octets", "verdict", "assurance"),
+    [
+        (1221, 1125, "hybrid-ml-kem", "executed"),
+        (1220, 1125, "undetermined", "contradicted"),
+        (1221, 1124, "undetermined", "contradicted"),
+        (3000, 3000, "hybrid-ml-kem", "executed"),
+    ],
+)
+def test_room_for_the_key_and_the_ciphertext(
+    request_octets: int, response_octets: int, verdict: str, assurance: str, tmp_path: Path
+) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    conversation.send(b.encrypted(b.INTERMEDIATE, 1, octets=request_octets))
+    conversation.answer(b.encrypted(b.INTERMEDIATE, 1, octets=response_octets, response=True))
+    conversation.send(b.encrypted(b.AUTH, 2, inner=35, octets=200))
+    conversation.answer(b.encrypted(b.AUTH, 2, inner=36, octets=200, response=True))
+    own = one(conversation, tmp_path)
+    assert (own["verdict"], own["assurance"]) == (verdict, assurance)
+    assert ("intermediate-too-short" in deviations(own)) == (assurance == "contradicted")
+
+
+# Two SKF fragments of GCM: 8 header + 8 IV + part + 1 + 16 ICV each; 1192 octets inside need 1192 + 2 * 33 in all.
+@pytest.mark.parametrize(("second", "assurance"), [(658, "executed"), (657, "contradicted")])
+def test_room_in_fragments(second: int, assurance: str, tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    conversation.send(b.encrypted(b.INTERMEDIATE, 1, octets=600, fragment=(1, 2)))
+    conversation.send(b.encrypted(b.INTERMEDIATE, 1, octets=second, fragment=(2, 2)))
+    conversation.answer(b.encrypted(b.INTERMEDIATE, 1, response=True))
+    conversation.send(b.encrypted(b.AUTH, 2, inner=35, octets=200))
+    conversation.answer(b.encrypted(b.AUTH, 2, inner=36, octets=200, response=True))
+    assert one(conversation, tmp_path)["assurance"] == assurance
+
+
+def test_an_exchange_for_another_purpose_may_stand_in_front(tmp_path: Path) -> None:
+    # RFC 9242: a short IKE_INTERMEDIATE first, the one with ML-KEM after it.
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    for number, octets in ((1, 90), (2, 1300)):
+        conversation.send(b.encrypted(b.INTERMEDIATE, number, octets=octets))
+        conversation.answer(b.encrypted(b.INTERMEDIATE, number, octets=octets, response=True))
+    conversation.send(b.encrypted(b.AUTH, 3, inner=35, octets=200))
+    conversation.answer(b.encrypted(b.AUTH, 3, inner=36, octets=200, response=True))
+    assert one(conversation, tmp_path)["assurance"] == "executed"
+
+
+def test_lengths_prove_nothing_while_exchanges_are_missing(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.negotiated(hybrid, hybrid)
+    conversation.send(b.encrypted(b.INTERMEDIATE, 2, octets=90))
+    conversation.answer(b.encrypted(b.INTERMEDIATE, 2, octets=90, response=True))
+    conversation.send(b.encrypted(b.AUTH, 3, inner=35, octets=200))
+    conversation.answer(b.encrypted(b.AUTH, 3, inner=36, octets=200, response=True))
+    assert one(conversation, tmp_path)["verdict"] == "hybrid-ml-kem"
 
 
 def test_ppk_is_support_and_not_proof(tmp_path: Path) -> None:
