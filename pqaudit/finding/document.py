@@ -89,6 +89,15 @@ def build_finding(sa: SecurityAssociation, rulebook: Rulebook, observer: Observe
                 {"id": d.id, "requirement": d.requirement, "source": d.source}
                 for d in (rulebook.deviations[slug] for slug in verdict.deviations)
             ],
+            "observations": [
+                {"id": o.id, "meaning": o.meaning, "source": o.source}
+                for o in (rulebook.observations[slug] for slug in verdict.observations)
+            ],
+            "weaknesses": [
+                {"id": w.id, "what": w.what, "level": w.level, "source": w.source} for w in verdict.weaknesses
+            ],
+            "capabilities": verdict.capabilities,
+            "responsibility": verdict.rule.acts,
             "anomalies": [
                 {"id": slug, "frames": [_frame(r) for r in references]}
                 for slug, references in verdict.anomalies.items()

@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from pqaudit.rules.capability import Weakness
 from pqaudit.rules.errors import RulesError
 from pqaudit.rules.source import read_yaml
 
@@ -94,6 +95,18 @@ class Registry:
         self._encryption = _ciphers(transforms["encryption"])
         self._integrity = _ciphers(transforms["integrity"])
         self._prf = _names(transforms["prf"])
+        # Requirement levels, by kind and number.
+        self.statuses: dict[tuple[str, int], Weakness] = {
+            (kind, e["id"]): Weakness(e["status"]["level"], e["status"].get("source", ""))
+            for kind, entries in (
+                ("key_exchange", methods["methods"]),
+                ("encryption", transforms["encryption"]),
+                ("prf", transforms["prf"]),
+                ("integrity", transforms["integrity"]),
+            )
+            for e in entries
+            if e.get("status")
+        }
         self._exchanges = _names(load("exchange_types")["exchange_types"])
         self._payloads = _names(load("payload_types")["payload_types"])
         self._notifies = _names(load("notifies")["notifies"])

@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pqaudit.rules.capability import (
+    Capability,
+    Observation,
+    Weakness,
+    read_capabilities,
+    read_observations,
+    read_weaknesses,
+)
 from pqaudit.rules.condition import Test, compile_condition
 from pqaudit.rules.errors import RulesError
 from pqaudit.rules.registry import Registry
@@ -17,7 +25,7 @@ DEVIATION_REASON = "$deviation"
 
 @dataclass(frozen=True, slots=True)
 class VerdictRule:
-    """One rule of ``verdicts.yaml``. ``severity`` is 0 to 100."""
+    """One rule of ``verdicts.yaml``. ``severity`` is 0 to 100; ``acts`` says whose change is needed, or None."""
 
     id: str
     name: str
@@ -27,6 +35,7 @@ class VerdictRule:
     protection: str
     severity: int
     source: str
+    acts: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class Rulebook:
         verdicts: worst first; the order of summaries and of ``--fail-on``.
         protections: what each value of ``protection`` means.
         ppk_notifies: notify number to name.
+        weaknesses: kind of algorithm and its number to why it is weak.
     """
 
     version: str
@@ -65,7 +75,9 @@ class Rulebook:
     deviations: dict[str, Deviation]
     ppk_notifies: dict[int, str]
     protections: dict[str, str]
-
+    capabilities: tuple[Capability, ...]
+    observations: dict[str, Observation]
+    weaknesses: dict[tuple[str, int], Weakness]
     decided: dict[tuple[object, ...], VerdictRule] = field(default_factory=dict, compare=False)
 
     def rank(self, verdict: str) -> int:
@@ -97,9 +109,10 @@ def load_rulebook(override: Path | None = None) -> Rulebook:
         names = tuple(VerdictName(v["id"], v["title"], v["meaning"]) for v in verdicts["verdicts"])
         protections = {p["id"]: p["meaning"] for p in verdicts["protections"]}
         rules = tuple(_rule(entry, {n.id for n in names}, protections) for entry in verdicts["rules"])
+        registry = Registry(root, override)
         return Rulebook(
             str(verdicts["version"]),
-            Registry(root, override),
+            registry,
             names,
             rules,
             {
@@ -108,6 +121,9 @@ def load_rulebook(override: Path | None = None) -> Rulebook:
             },
             {n["id"]: n["name"] for n in ppk["notifies"]},
             protections,
+            read_capabilities(read_yaml(root, "capabilities.yaml", override)),
+            read_observations(read_yaml(root, "observations.yaml", override)),
+            read_weaknesses(read_yaml(root, "weaknesses.yaml", override), registry.statuses),
         )
     except (KeyError, TypeError) as error:
         raise RulesError(f"a rule file lacks {error}") from error
@@ -128,4 +144,5 @@ def _rule(entry: dict[str, Any], verdicts: set[str], protections: dict[str, str]
         entry["protection"],
         int(entry["severity"]),
         entry["source"],
+        entry.get("acts"),
     )

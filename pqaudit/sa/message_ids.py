@@ -29,6 +29,11 @@ class MessageIds:
         return self._ranges[0][0] if self._ranges else None
 
     @property
+    def highest(self) -> int | None:
+        """Largest member, or None."""
+        return self._ranges[-1][1] if self._ranges else None
+
+    @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The ranges, both ends included."""
         return tuple(self._ranges)

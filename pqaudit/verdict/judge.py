@@ -13,11 +13,14 @@ from pqaudit.rules.rulebook import DEVIATION_REASON, Rulebook, VerdictRule
 from pqaudit.sa.association import SecurityAssociation
 from pqaudit.sa.messages import InitContent
 from pqaudit.sa.reference import Reference
+from pqaudit.verdict.capabilities import announced
 from pqaudit.verdict.deviations import Case, find_deviations
 from pqaudit.verdict.evidence import Evidence
 from pqaudit.verdict.execution import Execution, read_execution
 from pqaudit.verdict.negotiation import Negotiation, find_negotiation
+from pqaudit.verdict.observations import find_observations
 from pqaudit.verdict.selection import Offer, Selection, read_offer, read_selection
+from pqaudit.verdict.weaknesses import WeakChoice, find_weaknesses
 
 _BEYOND_CLASSICAL = frozenset(("ml-kem", "private-use", "unassigned"))
 _NO_OFFER = Offer((), ())
@@ -35,6 +38,8 @@ class Verdict:
         ppk: ``not-offered``, ``offered`` or ``negotiated``.
         deviations: identifiers, in the order of their checks.
         anomalies: slug to references, those of the SA and those found here.
+        capabilities: what the sides announced, see ``verdict.capabilities``.
+        observations: identifiers, in the order of their checks.
     """
 
     rule: VerdictRule
@@ -50,6 +55,9 @@ class Verdict:
     deviations: tuple[str, ...]
     anomalies: dict[str, tuple[Reference, ...]]
     evidence: tuple[Evidence, ...]
+    capabilities: dict[str, str]
+    observations: tuple[str, ...]
+    weaknesses: tuple[WeakChoice, ...]
 
 
 def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
@@ -64,10 +72,13 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         offer = read_offer(request.proposals)
     selection: Selection | None = None
     deviations: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
     outcome = negotiation.outcome
     if outcome == "selected" and response is not None and response.proposals:
         selection = read_selection(response.proposals, registry)
-        deviations = tuple(find_deviations(Case(sa, negotiation, request, response, selection, execution, registry)))
+        case = Case(sa, negotiation, request, response, selection, execution, registry)
+        deviations = tuple(find_deviations(case))
+        observations = tuple(find_observations(case))
         if selection.ambiguous:
             outcome, selection = "ambiguous", None
         elif selection.key_exchange is None:
@@ -104,6 +115,9 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         deviations,
         _anomalies(sa, negotiation),
         _evidence(sa, negotiation, execution, selection, rulebook),
+        announced(request, response, rulebook),
+        observations,
+        find_weaknesses(sa.version, selection, phase1, rulebook),
     )
 
 
