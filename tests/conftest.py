@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pqaudit.finding.document import Document, Observer, build_finding
+from pqaudit.finding.document import Document, Observer
+from pqaudit.finding.stream import drain_findings
 from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 from pqaudit.rules.rulebook import Rulebook, load_rulebook
 
@@ -30,8 +31,7 @@ def audit(*sources: Path | str, ports: tuple[int, ...] = ()) -> tuple[list[Docum
     """Findings of captures, and the run they come from."""
     run = AuditRun()
     read_inputs([str(s) for s in sources], run, ReadOptions(ports))
-    found = [build_finding(sa, rulebook_cached(), Observer("test")) for sa in run.table.associations()]
-    return found, run
+    return list(drain_findings(run.table, rulebook_cached(), Observer("test"))), run
 
 
 def shared_folder(name: str) -> Path:

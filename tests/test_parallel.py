@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pqaudit import parallel
-from pqaudit.finding.document import Document, Observer, build_finding
+from pqaudit.finding.document import Document, Observer
+from pqaudit.finding.stream import drain_findings
 from pqaudit.pipeline import AuditRun, ReadOptions
 from tests import build as b
 from tests.conftest import SAMPLES, rulebook_cached
@@ -24,7 +25,7 @@ def small_files_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def findings(sources: list[str], workers: int) -> tuple[list[Document], AuditRun]:
     run = AuditRun()
     parallel.read_side_by_side(sources, run, ReadOptions(), workers=workers)
-    return [build_finding(sa, rulebook_cached(), Observer("test")) for sa in run.table.associations()], run
+    return list(drain_findings(run.table, rulebook_cached(), Observer("test"))), run
 
 
 @pytest.mark.parametrize("workers", [2, 3])

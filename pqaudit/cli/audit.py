@@ -88,7 +88,8 @@ def command(
     gc.disable()
     # Imported late so that --help and wrong usage answer at once.
     from pqaudit.capture.discover import find_captures
-    from pqaudit.finding.document import Observer, build_finding
+    from pqaudit.finding.document import Observer
+    from pqaudit.finding.stream import drain_findings
     from pqaudit.parallel import read_side_by_side
     from pqaudit.pipeline import AuditRun, ReadOptions
 
@@ -106,8 +107,7 @@ def command(
 
     def findings() -> Iterator[Document]:
         nonlocal failing
-        for sa in run.table.drain():
-            finding = build_finding(sa, rulebook, observer)
+        for finding in drain_findings(run.table, rulebook, observer):
             failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
             yield finding
 

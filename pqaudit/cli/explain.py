@@ -43,7 +43,8 @@ def command(
 
     from pqaudit.capture.discover import find_captures
     from pqaudit.decode.datagram import Datagram
-    from pqaudit.finding.document import Observer, build_finding
+    from pqaudit.finding.document import Observer
+    from pqaudit.finding.stream import drain_findings
     from pqaudit.ike.ikev1 import V1Message
     from pqaudit.ike.message import Message
     from pqaudit.outputs.story import Sighting, write_story
@@ -66,7 +67,7 @@ def command(
     with progress_bar(sources) as progress:
         read_inputs(sources, run, ReadOptions(ports, tunnels), progress=progress, on_message=keep)
     observer = Observer(socket.gethostname())
-    findings = [build_finding(sa, rulebook, observer) for sa in run.table.associations()]
+    findings = list(drain_findings(run.table, rulebook, observer))
     found = [
         f
         for f in findings

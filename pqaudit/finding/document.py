@@ -16,6 +16,7 @@ from pqaudit.ike.payloads import Transform
 from pqaudit.rules.registry import Registry
 from pqaudit.rules.rulebook import Rulebook
 from pqaudit.sa.association import InitMessage, SecurityAssociation
+from pqaudit.sa.lineage import Origin
 from pqaudit.sa.reference import NO_VLAN, Reference
 from pqaudit.verdict.judge import Verdict, judge
 
@@ -39,8 +40,10 @@ class Observer:
     name: str
 
 
-def build_finding(sa: SecurityAssociation, rulebook: Rulebook, observer: Observer) -> Document:
-    """The finding of one SA."""
+def build_finding(
+    sa: SecurityAssociation, rulebook: Rulebook, observer: Observer, origin: Origin | None = None
+) -> Document:
+    """The finding of one SA; ``origin`` is the SA that it was probably rekeyed from."""
     verdict = judge(sa, rulebook)
     registry = rulebook.registry
     path = initiator_path(sa, verdict.negotiation)
@@ -98,6 +101,7 @@ def build_finding(sa: SecurityAssociation, rulebook: Rulebook, observer: Observe
             ],
             "capabilities": verdict.capabilities,
             "responsibility": verdict.rule.acts,
+            "related": {"probably_rekeyed_from": None if origin is None else _origin(origin)},
             "anomalies": [
                 {"id": slug, "frames": [_frame(r) for r in references]}
                 for slug, references in verdict.anomalies.items()
@@ -119,6 +123,15 @@ def build_finding(sa: SecurityAssociation, rulebook: Rulebook, observer: Observe
 
 def _frame(reference: Reference) -> Document:
     return {"file": reference.file, "frame": reference.frame}
+
+
+def _origin(origin: Origin) -> Document:
+    return {
+        "initiator_spi": origin.initiator_spi.hex(),
+        "responder_spi": origin.responder_spi.hex(),
+        "inferred": True,
+        **_frame(origin.exchange),
+    }
 
 
 def _selected(verdict: Verdict, registry: Registry) -> Document:

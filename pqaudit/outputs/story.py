@@ -58,6 +58,20 @@ def write_story(finding: Document, sightings: Sequence[Sighting], rulebook: Rule
     console.print(Text(f"  Decided by {rule.id}, {rule.name} ({rule.source})"))
     if own["ppk"] != "not-offered":
         console.print(Text(f"  Post-quantum preshared key: {own['ppk']}"))
+    origin = own["related"]["probably_rekeyed_from"]
+    if origin is not None:
+        console.print(
+            Text(
+                f"  Probably rekeyed (inferred) from {origin['initiator_spi']} / {origin['responder_spi']}, by the"
+                f" CREATE_CHILD_SA in {printable(origin['file'])} #{origin['frame']}; what it selected is encrypted"
+            )
+        )
+    if own["responsibility"]:
+        console.print(Text(f"  Whose change is needed first: {own['responsibility']}"))
+    for entry in own["observations"]:
+        console.print(Text(f"  Seen: {entry['id']}. {entry['meaning']} ({entry['source']})"))
+    for entry in own["weaknesses"]:
+        console.print(Text(f"  Weak: {entry['what']}, {entry['level']} ({entry['source']})"))
     for deviation in own["deviations"]:
         console.print(
             Text(f"  Departs from {deviation['source']}: {deviation['id']}. Required: {deviation['requirement']}")

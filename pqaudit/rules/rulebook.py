@@ -66,6 +66,7 @@ class Rulebook:
         protections: what each value of ``protection`` means.
         ppk_notifies: notify number to name.
         weaknesses: kind of algorithm and its number to why it is weak.
+        rekey_within: nanoseconds within which SPIs after a CREATE_CHILD_SA are taken for a rekey.
     """
 
     version: str
@@ -78,6 +79,7 @@ class Rulebook:
     capabilities: tuple[Capability, ...]
     observations: dict[str, Observation]
     weaknesses: dict[tuple[str, int], Weakness]
+    rekey_within: int
     decided: dict[tuple[object, ...], VerdictRule] = field(default_factory=dict, compare=False)
 
     def rank(self, verdict: str) -> int:
@@ -124,8 +126,9 @@ def load_rulebook(override: Path | None = None) -> Rulebook:
             read_capabilities(read_yaml(root, "capabilities.yaml", override)),
             read_observations(read_yaml(root, "observations.yaml", override)),
             read_weaknesses(read_yaml(root, "weaknesses.yaml", override), registry.statuses),
+            int(read_yaml(root, "lineage.yaml", override)["within_seconds"]) * 1_000_000_000,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RulesError(f"a rule file lacks {error}") from error
 
 

@@ -146,3 +146,31 @@ def test_weak_choices_stand_apart_from_the_verdict(tmp_path: Path) -> None:
 
 def test_modern_choices_are_not_weak(tmp_path: Path) -> None:
     assert one(b.negotiated(HYBRID, HYBRID), tmp_path)["weaknesses"] == []
+
+
+def test_new_spis_after_a_rekey_are_linked_and_stay_undetermined() -> None:
+    # The daemon's log names both rekeyed SAs; the first came from the original one, the second from the first.
+    findings, _ = audit(shared_folder("strongswan") / "rekey_hybrid_ike_and_child.pcap")
+    origins = {
+        f["pqaudit"]["ike"]["initiator_spi"]: (f["pqaudit"]["related"]["probably_rekeyed_from"] or {}).get(
+            "initiator_spi"
+        )
+        for f in findings
+    }
+    assert origins == {
+        "67aa119cb9331acc": None,
+        "e6391e3e10878c35": "67aa119cb9331acc",
+        "808d744f413e40b7": "e6391e3e10878c35",
+    }
+    rekeyed = [f["pqaudit"] for f in findings if f["pqaudit"]["related"]["probably_rekeyed_from"]]
+    assert {own["verdict"] for own in rekeyed} == {"undetermined"}
+    assert all(own["related"]["probably_rekeyed_from"]["inferred"] for own in rekeyed)
+
+
+def test_spis_of_other_peers_are_not_linked(tmp_path: Path) -> None:
+    conversation = b.ran(b.negotiated(HYBRID, HYBRID), 1)
+    child(conversation, b.CHILD, 3)
+    stranger = b.encrypted(b.INFO, 0, spi_i=b"\x77" * 8, spi_r=b"\x88" * 8)
+    conversation.frames.append(b.udp_frame(stranger, "192.0.2.9", b.B))
+    findings, _ = audit(b.pcap(conversation.frames, tmp_path / "made.pcap"))
+    assert [f["pqaudit"]["related"]["probably_rekeyed_from"] for f in findings] == [None, None]
