@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pqaudit.cli.reading import (
+    custom_rules,
     exit_code,
     opened_output,
     port_option,
     progress_bar,
+    report_failures,
     report_notes,
     rulebook_or_exit,
     rules_option,
@@ -105,9 +107,12 @@ def command(
     worst = None if fail_on is None else rulebook.rank(fail_on)
     failing = False
 
+    custom = custom_rules(rules_folder)
+
     def findings() -> Iterator[Document]:
         nonlocal failing
-        for finding in drain_findings(run.table, rulebook, observer):
+        found = drain_findings(run.table, rulebook, observer)
+        for finding in found if custom is None else custom.apply(found):
             failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
             yield finding
 
@@ -130,4 +135,6 @@ def command(
                 write_lines(findings(), out)
             else:
                 write_run(findings(), run, rulebook, out)
+    if custom is not None:
+        report_failures(custom)
     sys.exit(exit_code(run, failing))

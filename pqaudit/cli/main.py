@@ -12,6 +12,7 @@ from pqaudit import __version__
 
 _COMMANDS = {
     "audit": ("pqaudit.cli.audit", "Say of every IKE SA in captures which key exchange protects it."),
+    "rules": ("pqaudit.cli.rules", "Show the rules that decide verdicts; check and test rules of your own."),
     "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
 }
 

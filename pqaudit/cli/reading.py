@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -15,6 +15,9 @@ from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.pipeline import AuditRun
 from pqaudit.rules.errors import RulesError
 from pqaudit.rules.rulebook import Rulebook, load_rulebook
+
+if TYPE_CHECKING:
+    from pqaudit.finding.custom_rules import CustomRules
 
 PORT = click.IntRange(1, 65535)
 
@@ -36,7 +39,7 @@ rules_option = click.option(
     "rules_folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder whose rule files replace the built-in ones of the same name.",
+    help="Folder of your own rules; files named like built-in ones replace them.",
 )
 
 
@@ -46,6 +49,27 @@ def rulebook_or_exit(folder: Path | None) -> Rulebook:
         return load_rulebook(folder)
     except RulesError as error:
         raise click.UsageError(str(error)) from error
+
+
+def custom_rules(folder: Path | None) -> CustomRules | None:
+    """The user's rules in a folder, or None without any; what is wrong with one is said and the others are used."""
+    if folder is None:
+        return None
+    from pqaudit.finding.custom_rules import CustomRules
+    from pqaudit.rules.custom import load_custom_rules
+
+    rules, problems = load_custom_rules(folder)
+    for problem in problems:
+        click.echo(f"pqaudit: note: rule left out: {problem}", err=True)
+    return CustomRules(rules) if rules else None
+
+
+def report_failures(custom: CustomRules) -> None:
+    """Say which of the user's rules could not be decided for some SAs."""
+    for rule, (count, reason) in custom.failures.items():
+        click.echo(
+            f"pqaudit: note: rule {rule} could not be decided for {count:,} SAs, first because {reason}", err=True
+        )
 
 
 def report_notes(run: AuditRun) -> None:

@@ -42,6 +42,7 @@ class Summary:
         self._counts: Counter[str] = Counter()
         self._worst: list[tuple[_Order, Document]] = []
         self._anomalies: dict[str, tuple[int, Document]] = {}
+        self._rules: dict[str, tuple[int, str]] = {}
 
     def add(self, finding: Document) -> None:
         """Take one finding into account."""
@@ -50,6 +51,9 @@ class Summary:
         for anomaly in own["anomalies"]:
             count, first = self._anomalies.get(anomaly["id"], (0, anomaly["frames"][0] if anomaly["frames"] else {}))
             self._anomalies[anomaly["id"]] = (count + 1, first)
+        for rule in own.get("rules", ()):
+            count, _ = self._rules.get(rule["id"], (0, ""))
+            self._rules[rule["id"]] = (count + 1, rule["title"])
         rank = self._rulebook.rank(own["verdict"])
         order = (rank, -finding["event"]["severity"], finding["@timestamp"], finding["event"]["id"])
         self._worst.append((order, finding))
@@ -75,6 +79,11 @@ class Summary:
         if total > len(self._worst):
             rest = plural(total - len(self._worst), "further SA is", "further SAs are")
             console.print(Text(f"{rest} not shown; --rows shows more, --format jsonl all.", style="dim"))
+        if self._rules:
+            console.print()
+            console.print(Text("Your rules", style="bold"))
+            for identifier, (count, title) in sorted(self._rules.items()):
+                console.print(Text(f"  {identifier}: {plural(count, 'SA')}: {printable(title)}"))
         self._write_anomalies(run, console)
 
     def _keep_worst(self) -> None:
