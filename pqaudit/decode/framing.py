@@ -13,6 +13,10 @@ _LEAST_LENGTH = _MESSAGE_START + IKE_HEADER_LENGTH
 """A shorter frame holds no IKE message."""
 
 
+FRAME_COST = 40
+"""What remembering the number of a frame takes."""
+
+
 class StreamMessage(NamedTuple):
     """An IKE message of a stream, the frames that carried it and the time of the latest of them."""
 
@@ -49,8 +53,8 @@ class Framing:
 
     @property
     def octets(self) -> int:
-        """Octets held of an incomplete message."""
-        return len(self._head)
+        """Octets held of an incomplete message, with the numbers of its frames."""
+        return len(self._head) + FRAME_COST * len(self._frames) if self._head else 0
 
     def take(self, data: bytes, time: int, frames: tuple[int, ...], found: list[StreamMessage]) -> None:
         """Take the octets that follow, and append the messages that they complete to ``found``."""

@@ -17,6 +17,12 @@ MOST_COMPARED = 1024
 """Parts of one datagram that overlapping fragments are compared with, all in all. A cut-off frame of few octets may
 claim to overlap thousands, again and again; fragments that two routers cut differently overlap two or three each."""
 
+PART_COST = 256
+"""What holding a part takes beside its octets: without it, pieces of 8 octets would take forty times the bound."""
+
+MOST_DIGESTS = 64
+"""Parts of a finished datagram that are remembered, to know repetitions by; 65,535 octets at the MTU of IPv6 are 52."""
+
 Key = tuple[bytes, bytes, int, int]
 """Source, destination, protocol and identification (RFC 791 section 2.3; RFC 8200 section 4.5 without the protocol)."""
 
@@ -119,7 +125,7 @@ class Reassembler:
 
     @property
     def octets(self) -> int:
-        """Octets of fragments held."""
+        """Octets of fragments held, with what holding them takes."""
         return self._octets
 
     def __len__(self) -> int:
@@ -155,7 +161,8 @@ class Reassembler:
         if partial.state == _OPEN and partial.total is not None and partial.received >= partial.total:
             whole = self._join(partial)
             self._octets -= partial.octets
-            partial.digests = {(start, hash(data)) for start, data in partial.data.items()}
+            if len(partial.data) <= MOST_DIGESTS:
+                partial.digests = {(start, hash(data)) for start, data in partial.data.items()}
             partial.release(_DONE)
             self._log.count("fragments-reassembled")
             return whole
@@ -241,8 +248,8 @@ class Reassembler:
         partial.data[start] = data
         partial.lengths[start] = stop - start
         partial.received += stop - start
-        partial.octets += len(data)
-        self._octets += len(data)
+        partial.octets += len(data) + PART_COST
+        self._octets += len(data) + PART_COST
         partial.frames.update(frames)
 
     @staticmethod

@@ -16,6 +16,10 @@ _FAR = 1 << 26
 """A segment further away than this belongs to another connection of the same ports, whose start was not captured."""
 
 
+SEGMENT_COST = 256
+"""What holding a segment takes beside its octets."""
+
+
 class Segment(NamedTuple):
     """Octets of a stream from position ``start`` on. ``missing`` octets behind them were sent and not captured."""
 
@@ -71,7 +75,7 @@ class Stream:
 
     @property
     def octets(self) -> int:
-        """Octets held."""
+        """Octets held, with what holding them takes."""
         return self._pending_octets + self._framing.octets
 
     @property
@@ -149,7 +153,7 @@ class Stream:
         if not self._pending:
             self._gap_since = segment.time
         self._pending.insert(index, segment)
-        self._pending_octets += len(segment.data)
+        self._pending_octets += len(segment.data) + SEGMENT_COST
 
     def _take(self, segment: Segment, found: list[StreamMessage]) -> None:
         """Take what is new of a segment that begins at the position or before; what came first stays."""
@@ -183,7 +187,7 @@ class Stream:
             else:
                 self._try(segment, found)
             done += 1
-            self._pending_octets -= len(segment.data)
+            self._pending_octets -= len(segment.data) + SEGMENT_COST
         del pending[:done]
         if done and pending:
             self._gap_since = pending[0].time
