@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -26,7 +26,10 @@ from pqaudit.cli.reading import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pqaudit.finding.document import Document
+    from pqaudit.rules.rulebook import Rulebook
 
 VERDICTS = ("classical-only", "undetermined", "rfc9370-non-standard", "ml-kem-only", "hybrid-ml-kem")
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -52,6 +55,11 @@ _WIDTH_WITHOUT_TERMINAL = 200
     type=click.Choice(VERDICTS),
     help="Exit with 1 when an SA has this verdict or a worse one; the choices stand worst first.",
 )
+@click.option(
+    "--group-by",
+    type=click.Choice(["peer", "tunnel"]),
+    help="Report each address, or each pair of addresses: its state now, its last negotiation, whether it changed.",
+)
 @port_option
 @tunnels_option
 @rules_option
@@ -68,6 +76,7 @@ def command(
     form: str,
     output: str,
     fail_on: str | None,
+    group_by: str | None,
     ports: tuple[int, ...],
     tunnels: bool,
     rules_folder: Path | None,
@@ -117,17 +126,15 @@ def command(
             yield finding
 
     with opened_output(output) as out:
-        if form == "table":
-            from rich.console import Console
-
+        if group_by is not None:
+            _write_groups(findings(), group_by, form, rulebook, out, rows)
+        elif form == "table":
             from pqaudit.outputs.terminal import Summary
 
-            # Without a terminal there is no width to fit: lines are kept whole for grep and less.
-            width = None if out.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
             summary = Summary(rulebook, rows)
             for finding in findings():
                 summary.add(finding)
-            summary.write(run, Console(file=out, width=width, highlight=False, markup=False, emoji=False))
+            summary.write(run, _console(out))
         else:
             from pqaudit.outputs.jsonl import write_lines, write_run
 
@@ -138,3 +145,28 @@ def command(
     if custom is not None:
         report_failures(custom)
     sys.exit(exit_code(run, failing))
+
+
+def _console(out: TextIO) -> Console:
+    from rich.console import Console
+
+    # Without a terminal there is no width to fit: lines are kept whole for grep and less.
+    width = None if out.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL
+    return Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+
+
+def _write_groups(findings: Iterator[Document], by: str, form: str, rulebook: Rulebook, out: TextIO, rows: int) -> None:
+    from pqaudit.finding.grouping import Grouping
+
+    grouping = Grouping(by, rulebook)
+    for finding in findings:
+        grouping.add(finding)
+    if form == "table":
+        from pqaudit.outputs.groups import write_groups
+
+        write_groups(grouping.documents(), by, rulebook, _console(out), most_rows=rows)
+    else:
+        from pqaudit.outputs.jsonl import write_lines, write_list
+
+        write = write_lines if form == "jsonl" else write_list
+        write(grouping.documents(), out)

@@ -54,6 +54,7 @@ def build_finding(
     if path.vlan != NO_VLAN:
         network["vlan"] = {"id": str(path.vlan)}
     counts = sa.file_counts
+    fingerprint = _fingerprint(sa, verdict, registry)
     return {
         "@timestamp": start,
         "event": {
@@ -83,11 +84,12 @@ def build_finding(
                 "initiator_spi": sa.initiator_spi.hex(),
                 "responder_spi": sa.responder_spi.hex() if sa.responder_spi != ZERO_SPI else None,
             },
-            "selected": _selected(verdict, registry),
+            "selected": _selected(verdict, registry, _vendors(fingerprint)),
             "offered": _offered(sa, verdict, registry),
             "observed": _observed(sa, verdict, registry),
             "ppk": verdict.ppk,
-            "fingerprint": _fingerprint(sa, verdict, registry),
+            "fingerprint": fingerprint,
+            "advice": _advice(fingerprint, registry),
             "deviations": [
                 {"id": d.id, "requirement": d.requirement, "source": d.source}
                 for d in (rulebook.deviations[slug] for slug in verdict.deviations)
@@ -134,15 +136,41 @@ def _origin(origin: Origin) -> Document:
     }
 
 
-def _selected(verdict: Verdict, registry: Registry) -> Document:
+def _vendors(fingerprint: Document) -> frozenset[str]:
+    return frozenset(v["vendor"] for side in fingerprint.values() for v in side if v["vendor"])
+
+
+def _advice(fingerprint: Document, registry: Registry) -> list[Document]:
+    """What is known of the products that the vendor IDs hint at; a vendor ID is a hint and seldom tells the version."""
+    return [
+        {
+            "side": side,
+            "product": product.name,
+            "what": product.post_quantum,
+            "source": product.source,
+            "certainty": product.certainty,
+        }
+        for side, vendor_ids in fingerprint.items()
+        for vendor in dict.fromkeys(v["vendor"] for v in vendor_ids if v["vendor"])
+        for product in registry.products(vendor)
+    ]
+
+
+def _selected(verdict: Verdict, registry: Registry, vendors: frozenset[str]) -> Document:
     selection = verdict.selection
     if selection is None:
         return _selected_phase1(verdict.phase1, registry)
+
+    def named(number: int) -> Document:
+        method: Document = {"id": number, "name": registry.method(number).name}
+        probable = registry.probable_names(number, vendors) if vendors else ()
+        if probable:
+            method["probable_name"] = " or ".join(probable)
+        return method
+
     return {
-        "key_exchange": _method(selection.key_exchange, registry),
-        "additional_key_exchanges": [
-            {"slot": slot, "id": number, "name": registry.method(number).name} for slot, number in selection.additional
-        ],
+        "key_exchange": None if selection.key_exchange is None else named(selection.key_exchange),
+        "additional_key_exchanges": [{"slot": slot, **named(number)} for slot, number in selection.additional],
         "encryption": _encryption(selection.encryption, registry),
         "prf": None if selection.prf is None else {"id": selection.prf.id, "name": registry.prf(selection.prf.id)},
         "integrity": None

@@ -24,6 +24,14 @@ def write_lines(findings: Iterable[Document], out: TextIO) -> None:
         out.write(_dump(finding) + "\n")
 
 
+def write_list(documents: Iterable[Document], out: TextIO) -> None:
+    """One JSON array."""
+    out.write("[")
+    for index, document in enumerate(documents):
+        out.write((",\n" if index else "\n") + _dump(document))
+    out.write("\n]\n")
+
+
 def write_run(findings: Iterable[Document], run: AuditRun, rulebook: Rulebook, out: TextIO) -> None:
     """The whole run as one JSON object; findings are streamed, so memory does not grow with them."""
     counts: Counter[str] = Counter()

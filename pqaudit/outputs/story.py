@@ -70,6 +70,10 @@ def write_story(finding: Document, sightings: Sequence[Sighting], rulebook: Rule
         console.print(Text(f"  Whose change is needed first: {own['responsibility']}"))
     for entry in own["observations"]:
         console.print(Text(f"  Seen: {entry['id']}. {entry['meaning']} ({entry['source']})"))
+    for entry in own["advice"] if own["verdict"] != "hybrid-ml-kem" else ():
+        console.print(
+            Text(f"  {entry['side'].capitalize()} may be {entry['product']} ({entry['certainty']}): {entry['what']}")
+        )
     for entry in own["weaknesses"]:
         console.print(Text(f"  Weak: {entry['what']}, {entry['level']} ({entry['source']})"))
     for deviation in own["deviations"]:

@@ -28,6 +28,11 @@ _MOST_LISTED = 20
 _Order = tuple[int, int, str, str]
 
 
+def verdict_text(verdict: str) -> Text:
+    """A verdict in its colour."""
+    return Text(verdict, style=_STYLES.get(verdict, ""))
+
+
 class Summary:
     """What a summary needs of findings, gathered one by one so that they need not be kept.
 
@@ -125,10 +130,9 @@ def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Cons
     for finding in findings:
         own = finding["pqaudit"]
         evidence = own["evidence"][0]
-        verdict = own["verdict"]
         reason = own["reason"] if own["protection"] != "ppk" else f"{own['reason']}, PPK negotiated"
         table.add_row(
-            Text(verdict, style=_STYLES.get(verdict, "")),
+            verdict_text(own["verdict"]),
             Text(reason),
             Text(exchanges_text(own["selected"], rulebook.registry)),
             Text(own["assurance"]),

@@ -59,6 +59,16 @@ class VendorId:
     vendor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is known of a product: its post-quantum key exchange, and how certain that is (``read`` to ``unsure``)."""
+
+    name: str
+    post_quantum: str
+    source: str
+    certainty: str
+
+
 class Registry:
     """All registries."""
 
@@ -114,10 +124,14 @@ class Registry:
         self._v1_exchanges = _names(v1["exchange_types"])
         self._v1_encryption = _names(v1["encryption"])
         self._v1_hash = _names(v1["hash"])
+        vendors = load("vendor_ids")
+        self._products = tuple(
+            Product(p["vendor"], p["post_quantum"], p["source"], p["certainty"]) for p in vendors["products"]
+        )
         self._vendor_ids = sorted(
             (
                 VendorId(bytes.fromhex(e["hex"]), e["match"] == "prefix", e["name"], e.get("vendor"))
-                for e in load("vendor_ids")["vendor_ids"]
+                for e in vendors["vendor_ids"]
             ),
             key=lambda v: (-len(v.octets), v.prefix),
         )
@@ -170,6 +184,15 @@ class Registry:
             if octets.startswith(known.octets) if known.prefix else octets == known.octets:
                 return known
         return None
+
+    def products(self, vendor: str) -> tuple[Product, ...]:
+        """Products of a vendor, by the vendor's word in front of their name."""
+        return tuple(p for p in self._products if p.name == vendor or p.name.startswith(f"{vendor} "))
+
+    def probable_names(self, number: int, vendors: frozenset[str]) -> tuple[str, ...]:
+        """Names that these vendors gave a private-use number; without a vendor it means nothing."""
+        found = (p.name for p in self.private_methods if p.id == number and not vendors.isdisjoint(p.vendors))
+        return tuple(dict.fromkeys(found))
 
 
 def _names(entries: list[dict[str, Any]]) -> dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_HIDDEN = ("evidence", "capture", "anomalies", "schema_version")
+_HIDDEN = ("evidence", "capture", "anomalies", "schema_version", "advice")
 
 # Every field with a value of its type. Rules are checked against it, so that a wrong field name is found before any
 # audit, and the examples of a rule are laid over it.

@@ -174,3 +174,26 @@ def test_spis_of_other_peers_are_not_linked(tmp_path: Path) -> None:
     conversation.frames.append(b.udp_frame(stranger, "192.0.2.9", b.B))
     findings, _ = audit(b.pcap(conversation.frames, tmp_path / "made.pcap"))
     assert [f["pqaudit"]["related"]["probably_rekeyed_from"] for f in findings] == [None, None]
+
+
+STRONGSWAN = bytes.fromhex("882fe56d6fd20dbc2251613b2ebe5beb")  # MD5 of "strongSwan", what its daemon sends
+
+
+@pytest.mark.parametrize(
+    ("vendor_ids", "probable"), [((), None), ((b.vendor_id(STRONGSWAN),), "kyber3"), ((b.vendor_id(b"else"),), None)]
+)
+def test_a_private_number_is_named_only_with_its_vendor(
+    vendor_ids: tuple[b.Payload, ...], probable: str | None, tmp_path: Path
+) -> None:
+    private = (*b.SUITE, X25519, b.addke(1, 1081))
+    conversation = b.Conversation().send(b.init_request(private, extra=(*b.SUPPORTED, *vendor_ids)))
+    own = one(conversation.answer(b.init_response(private)), tmp_path)
+    assert own["verdict"] == "rfc9370-non-standard"
+    assert own["selected"]["additional_key_exchanges"][0].get("probable_name") == probable
+    assert [a["product"] for a in own["advice"][:1]] == (["strongSwan"] if probable else [])
+
+
+def test_advice_says_how_certain_it_is(rulebook: Rulebook) -> None:
+    fortinet = rulebook.registry.products("Fortinet")
+    assert {p.certainty for p in fortinet} >= {"read", "unsure"}
+    assert rulebook.registry.products("Forti") == ()
