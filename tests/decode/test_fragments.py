@@ -207,3 +207,11 @@ def test_a_few_octets_that_claim_to_overlap_thousands_of_parts_cost_little() -> 
     small = [quick(at * 8, 8) for at in range(1, 8000, 2)]
     large = [quick(8, 63_992)[:60]] * 4000
     assert cost(small + large) < cost(small) * 5 + 1
+
+
+def test_small_fragments_count_with_what_holding_them_takes() -> None:
+    decoder = Decoder(limits=Limits(fragment_octets=100_000))
+    for number in range(3000):
+        decoder.feed(frame(quick(8 + number * 8, 8), number=number + 1))
+    assert decoder._reassembler.octets <= 100_000
+    assert decoder.counters["fragments-evicted"] >= 3000 * 8 // 100_000 + 1
