@@ -39,7 +39,9 @@ def test_messages_of_public_captures(entry: dict) -> None:
 def test_messages_of_captures_from_daemons(entry: dict) -> None:
     folder = shared_folder("strongswan")
     found, decoder = read(folder / entry["file"], (5500, 5501) if "custom_ports" in entry["file"] else ())
-    seen = sum(sa["on_wire"]["packets"] for sa in entry["sas"] if "on_wire" in sa)
+    # Of an SA that a rekeying made, the manifest says in a sentence that it cannot be told from the rest.
+    on_wire = [sa.get("on_wire") for sa in entry["sas"]]
+    seen = sum(each["packets"] for each in on_wire if isinstance(each, dict))
     assert found
     assert len(found) >= seen
     assert set(decoder.counters) <= {"fragments-reassembled"}
