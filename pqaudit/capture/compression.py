@@ -64,7 +64,7 @@ class DecodedOctets:
         room = len(target)
         while True:
             if self._decoder.eof:
-                rest = self._decoder.unused_data
+                rest = self._decoder.unused_data or b""  # None from lz4 when nothing is left
                 # Tapes and xz pad with zeros.
                 self._pending = rest.lstrip(b"\0")
                 self._decoder = self._new_decoder()
