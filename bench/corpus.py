@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests import build as b
@@ -19,10 +20,37 @@ _FLUSH = 4 << 20
 HYBRID = (*b.SUITE, (b.KE, 31), b.addke(1, 36))
 CLASSICAL = (*b.SUITE, (b.KE, 31))
 _NAT = tuple(b.notify(kind, bytes(20)) for kind in (16388, 16389))
+_AT_A_TIME = 64
+"""SAs whose messages are mingled in a large corpus."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was put into a corpus, counted while it was made."""
+
+    frames: int = 0
+    messages: int = 0
+    hybrid: int = 0
+    classical: int = 0
+
+    @property
+    def sas(self) -> int:
+        """SAs of both kinds."""
+        return self.hybrid + self.classical
+
+    def add(self, frames: list[bytes], hybrid: bool) -> list[bytes]:
+        """Count the messages of one SA."""
+        self.messages += len(frames)
+        self.hybrid += hybrid
+        self.classical += not hybrid
+        return frames
 
 
 def negotiation(rng: random.Random, hybrid: bool) -> list[bytes]:
-    """The frames of one SA: IKE_SA_INIT, IKE_INTERMEDIATE for a hybrid, IKE_AUTH, and some INFORMATIONAL."""
+    """The frames of one SA: IKE_SA_INIT, IKE_INTERMEDIATE for a hybrid, IKE_AUTH, and some INFORMATIONAL.
+
+    Half of the SAs move to port 4500 after IKE_SA_INIT, as they do behind a NAT.
+    """
     spi_i, spi_r = rng.randbytes(8), rng.randbytes(8)
     chosen = HYBRID if hybrid else CLASSICAL
     source = f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
@@ -53,7 +81,13 @@ def negotiation(rng: random.Random, hybrid: bool) -> list[bytes]:
                 exchange, message_id, response=answer, inner=inner, octets=octets, spi_i=spi_i, spi_r=spi_r
             )
             messages.append((message, not answer))
-    return [b.udp_frame(m, source, b.B) if ahead else b.udp_frame(m, b.B, source) for m, ahead in messages]
+    moved = 4500 if rng.random() < 0.5 else 500
+    frames: list[bytes] = []
+    for index, (message, ahead) in enumerate(messages):
+        port = 500 if index < 2 else moved
+        ends = (source, b.B) if ahead else (b.B, source)
+        frames.append(b.udp_frame(message, *ends, sport=port, dport=port))
+    return frames
 
 
 def noise(rng: random.Random) -> list[bytes]:
@@ -72,28 +106,39 @@ def noise(rng: random.Random) -> list[bytes]:
     return frames
 
 
-def mixed_frames(octets: int) -> Iterator[bytes]:
-    """About ``octets`` of frames, two in a hundred of them IKE."""
+def mixed_frames(octets: int, tally: Tally | None = None) -> Iterator[bytes]:
+    """About ``octets`` of frames, two in a hundred of them IKE, the messages of many SAs mingled; every SA is whole."""
     rng = random.Random(SEED)
+    tally = tally if tally is not None else Tally()
     background = noise(rng)
-    waiting: list[bytes] = []
+    open_sas: list[list[bytes]] = []
+    most = max(1, min(_AT_A_TIME, octets // 10_000_000))
     made = 0
-    while made < octets:
-        if rng.random() < 0.02:
-            if not waiting:
-                waiting = negotiation(rng, rng.random() < 0.5)[::-1]
+    while made < octets or open_sas:
+        if made >= octets or rng.random() < 0.02:
+            if made < octets and len(open_sas) < most:
+                hybrid = rng.random() < 0.5
+                open_sas.append(tally.add(negotiation(rng, hybrid), hybrid)[::-1])
+            waiting = rng.choice(open_sas)
             frame = waiting.pop()
+            if not waiting:
+                open_sas.remove(waiting)
         else:
             frame = rng.choice(background)
         made += len(frame) + 16
+        tally.frames += 1
         yield frame
 
 
-def dense_frames(messages: int) -> Iterator[bytes]:
+def dense_frames(messages: int, tally: Tally | None = None) -> Iterator[bytes]:
     """IKE_SA_INIT requests and responses and nothing else."""
     rng = random.Random(SEED)
+    tally = tally if tally is not None else Tally()
     for _ in range(messages // 2):
-        yield from negotiation(rng, rng.random() < 0.5)[:2]
+        hybrid = rng.random() < 0.5
+        frames = tally.add(negotiation(rng, hybrid)[:2], hybrid)
+        tally.frames += len(frames)
+        yield from frames
 
 
 def tagged(frames: Iterator[bytes]) -> Iterator[bytes]:
@@ -124,16 +169,24 @@ def _block(kind: int, body: bytes) -> bytes:
     return struct.pack("<II", kind, 12 + len(body)) + body + struct.pack("<I", 12 + len(body))
 
 
+INTERFACES = ((1, 262_144), (1, 65_535), (101, 262_144), (113, 262_144))
+"""Link type and snapshot length: Ethernet twice, raw IP, Linux cooked."""
+_LATE = 1000
+"""The last interface appears behind so many frames."""
+_COOKED = struct.pack("!HHH8sH", 0, 1, 6, bytes(8), 0x0800)
+
+
 def write_pcapng(path: Path, frames: Iterator[bytes]) -> Path:
-    """A pcapng file with three interfaces: Ethernet, Ethernet with another snapshot length, and raw IP."""
+    """A pcapng file whose interfaces differ; one of them appears in the middle of the file."""
+    described = [_block(1, struct.pack("<HHI", link, 0, snaplen)) for link, snaplen in INTERFACES]
     with path.open("wb") as out:
-        out.write(_block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
-        for link, snaplen in ((1, 262_144), (1, 65_535), (101, 262_144)):
-            out.write(_block(1, struct.pack("<HHI", link, 0, snaplen)))
-        pieces: list[bytes] = []
+        pieces = [_block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), *described[:-1]]
         for index, frame in enumerate(frames):
-            interface = index % 3
-            data = frame[14:] if interface == 2 else frame
+            if index == _LATE:
+                pieces.append(described[-1])
+            interface = index % (len(INTERFACES) - (index < _LATE))
+            link = INTERFACES[interface][0]
+            data = frame if link == 1 else frame[14:] if link == 101 else _COOKED + frame[14:]
             time = 1_700_000_000_000_000 + index * 10
             head = struct.pack("<IIIII", interface, time >> 32, time & 0xFFFFFFFF, len(data), len(data))
             pieces.append(_block(6, head + data))

@@ -78,7 +78,7 @@ class SecurityAssociation:
     paths: dict[Path, Reference] = field(default_factory=dict)
     files: dict[str, FileCount] = field(default_factory=dict)
     anomalies: dict[str, dict[Reference, None]] = field(default_factory=dict)
-    overflow: set[str] = field(default_factory=set)
+    overflow: frozenset[str] = frozenset()
     first: Reference | None = None
     last: Reference | None = None
     initiator: tuple[Reference, Path] | None = None
@@ -141,7 +141,7 @@ class SecurityAssociation:
         if known is None:
             table[key] = message
             if keep_smallest(table, MOST_PROTECTED_MESSAGES):
-                self.overflow.add("protected-messages")
+                self.overflow |= {"protected-messages"}
         else:
             known.merge(message)
 
@@ -179,7 +179,7 @@ class SecurityAssociation:
                 else:
                     known.merge(message)
             if keep_smallest(table, MOST_PROTECTED_MESSAGES):
-                self.overflow.add("protected-messages")
+                self.overflow |= {"protected-messages"}
         for path, reference in other.paths.items():
             known_reference = self.paths.get(path)
             if known_reference is None or reference < known_reference:
@@ -211,12 +211,12 @@ class SecurityAssociation:
                 # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not.
                 worst = max(kept, key=lambda digest: _rank(kept[digest]))
                 del kept[worst]
-                self.overflow.add("init-messages")
+                self.overflow |= {"init-messages"}
 
     def _bound_paths(self) -> None:
         while len(self.paths) > MOST_PATHS:
             del self.paths[max(self.paths, key=lambda path: (self.paths[path], path))]
-            self.overflow.add("paths")
+            self.overflow |= {"paths"}
 
     # -- facts ---------------------------------------------------------------------------------------------------
 
