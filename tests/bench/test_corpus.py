@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +23,14 @@ def test_a_negotiation_is_what_it_says(tmp_path: Path) -> None:
         assert finding["pqaudit"]["deviations"] == []
 
 
-def test_every_form_of_the_mixed_corpus_gives_the_same_sas(tmp_path: Path) -> None:
-    plain = audit(corpus.write_pcap(tmp_path / "a.pcap", corpus.mixed_frames(3_000_000)))[0]
+def test_every_form_of_the_mixed_corpus_gives_the_sas_that_were_put_in(tmp_path: Path) -> None:
+    tally = corpus.Tally()
+    plain, run_ = audit(corpus.write_pcap(tmp_path / "a.pcap", corpus.mixed_frames(3_000_000, tally)))
     vlan = audit(corpus.write_pcap(tmp_path / "b.pcap", corpus.tagged(corpus.mixed_frames(3_000_000))))[0]
     pcapng = audit(corpus.write_pcapng(tmp_path / "c.pcapng", corpus.mixed_frames(3_000_000)))[0]
-    assert len(plain) > 5
+    assert run_.files[0].messages == tally.messages
+    assert _verdicts(plain) == {"hybrid-ml-kem": tally.hybrid, "classical-only": tally.classical}
+    assert tally.sas > 5
     for other in (vlan, pcapng):
         assert [(f["event"]["id"], f["pqaudit"]["verdict"]) for f in other] == [
             (f["event"]["id"], f["pqaudit"]["verdict"]) for f in plain
@@ -32,11 +38,38 @@ def test_every_form_of_the_mixed_corpus_gives_the_same_sas(tmp_path: Path) -> No
     assert {f["network"]["vlan"]["id"] for f in vlan} == {"100"}
 
 
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="optional: tshark is not installed")
+@pytest.mark.parametrize("form", ["pcap", "vlan", "pcapng"])
+def test_tshark_counts_the_messages_and_sas_that_were_put_in(tmp_path: Path, form: str) -> None:
+    tally = corpus.Tally()
+    frames = corpus.mixed_frames(2_000_000, tally)
+    if form == "pcapng":
+        path = corpus.write_pcapng(tmp_path / "mixed", frames)
+    else:
+        path = corpus.write_pcap(tmp_path / "mixed", corpus.tagged(frames) if form == "vlan" else frames)
+    command = ["tshark", "-r", str(path), "-Y", "isakmp", "-T", "fields", "-e", "isakmp.ispi", "-e", "isakmp.rspi"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(shown) == tally.messages
+    assert len({line for line in shown if not line.endswith("0" * 16)}) == tally.sas
+
+
+def test_the_corpus_is_the_same_each_time_and_mostly_not_ike(tmp_path: Path) -> None:
+    tally = corpus.Tally()
+    first = corpus.write_pcap(tmp_path / "a", corpus.mixed_frames(20_000_000, tally)).read_bytes()
+    assert corpus.write_pcap(tmp_path / "b", corpus.mixed_frames(20_000_000)).read_bytes() == first
+    assert 20_000_000 <= len(first) < 20_100_000
+    assert 0.015 < tally.messages / tally.frames < 0.025
+
+
 def test_dense(tmp_path: Path) -> None:
-    findings, run_ = audit(corpus.write_pcap(tmp_path / "dense.pcap", corpus.dense_frames(200)))
-    assert len(findings) == 100
-    assert run_.files[0].messages == 200
-    assert set(Counter(f["pqaudit"]["verdict"] for f in findings)) == {"classical-only", "hybrid-ml-kem"}
+    tally = corpus.Tally()
+    findings, run_ = audit(corpus.write_pcap(tmp_path / "dense.pcap", corpus.dense_frames(200, tally)))
+    assert run_.files[0].messages == tally.messages == tally.frames == 200
+    assert _verdicts(findings) == {"hybrid-ml-kem": tally.hybrid, "classical-only": tally.classical}
+
+
+def _verdicts(findings: list[dict[str, Any]]) -> dict[str, int]:
+    return dict(Counter(finding["pqaudit"]["verdict"] for finding in findings))
 
 
 def test_many_small_files_share_their_sas(tmp_path: Path) -> None:
