@@ -3,8 +3,10 @@
     python -m bench.run                 # a gigabyte; some minutes
     python -m bench.run --size 100M     # quicker, with the same shape
     python -m bench.run --only mixed --runs 9 --markdown
+    python -m bench.run --only memory --huge    # a gigabyte and four
 
 What counts is the ratio to the peer measured beside it; seconds differ from machine to machine and from hour to hour.
+Peak memory is what the kernel counts for the whole process; it cannot show less than this process has (about 16 MB).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -20,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench import corpus
@@ -37,7 +41,7 @@ PYSHARK = (
     "c=pyshark.FileCapture(sys.argv[1],display_filter='isakmp',keep_packets=False)\n"
     "n=sum(1 for _ in c);c.close();print(n)"
 )
-SLOW_PEER_OCTETS = 20_000_000
+SLOW_PEER_OCTETS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +90,52 @@ def tcpdump(path: Path) -> list[str]:
     return ["tcpdump", "-r", str(path), "-w", "/dev/null", FILTER]
 
 
+HEADINGS = ("what", "runs", "wall s", "user+sys s", "peak MB", "ratio", "peer")
+
+
+def spread(values: list[float]) -> str:
+    """Least, median and greatest."""
+    ordered = sorted(values)
+    return f"{ordered[0]:.2f} / {statistics.median(ordered):.2f} / {ordered[-1]:.2f}"
+
+
 class Report:
-    """Rows as they are measured."""
+    """Rows as they are measured: least / median / greatest of all runs."""
 
     def __init__(self, markdown: bool) -> None:
         self._markdown = markdown
+        self._line(HEADINGS)
         if markdown:
-            print("| what | wall s (min, median, max) | ratio to peer (median) | peak MB |\n|---|---|---|---|")
+            self._line(("---",) * len(HEADINGS))
 
     def row(self, name: str, ones: list[Taken], others: list[Taken], note: str = "") -> None:
-        """One measurement; the ratio is that of each pair, and of these the median."""
-        walls = sorted(t.wall for t in ones)
-        ratio = ""
-        if others:
-            ratio = f"{statistics.median(a.wall / b.wall for a, b in zip(ones, others, strict=True)):.2f}"
-        wall = f"{walls[0]:.2f}, {statistics.median(walls):.2f}, {walls[-1]:.2f}"
-        cells = (name, wall, f"{ratio}{' ' if ratio and note else ''}{note}", f"{max(t.memory for t in ones):.0f}")
-        print("| " + " | ".join(cells) + " |" if self._markdown else "{:<34} {:<22} {:<34} {:>6}".format(*cells))
+        """One measurement, and the ratio of each pair of runs: above 1, pqaudit takes longer than the peer."""
+        ratio = spread([one.wall / other.wall for one, other in zip(ones, others, strict=True)]) if others else ""
+        cpu = f"{statistics.median(taken.cpu for taken in ones):.2f}"
+        memory = f"{max(taken.memory for taken in ones):.0f}"
+        self._line((name, str(len(ones)), spread([taken.wall for taken in ones]), cpu, memory, ratio, note))
+
+    def _line(self, cells: tuple[str, ...]) -> None:
+        if self._markdown:
+            print("| " + " | ".join(cells) + " |")
+        else:
+            print("{:<36} {:>4}  {:<22} {:>10} {:>7}  {:<22} {}".format(*cells).rstrip())
         sys.stdout.flush()
+
+
+def versions() -> str:
+    """The peers that are here, and the names of those that are not and are left out."""
+    found: list[str] = []
+    for name in ("tcpdump", "tshark"):
+        if shutil.which(name):
+            shown = subprocess.run([name, "--version"], capture_output=True, text=True, check=False)
+            number = re.search(r"\d+(\.\d+)+", shown.stdout or shown.stderr)
+            found.append(f"{name} {number[0] if number else '?'}")
+        else:
+            found.append(f"no {name}")
+    if find_spec("pyshark") is None:
+        found.append("no pyshark")
+    return ", ".join(found)
 
 
 def size(text: str) -> int:
@@ -121,9 +153,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", action="append", choices=list(BENCHES), help="measure only these")
     parser.add_argument("--markdown", action="store_true", help="print a table for docs/performance.md")
+    parser.add_argument("--huge", action="store_true", help="measure memory at four times the size as well")
     parser.add_argument("--folder", type=Path, help="where captures are made (a temporary folder)")
     options = parser.parse_args(arguments)
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}, {versions()}\n")
     report = Report(options.markdown)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for name in options.only or BENCHES:
@@ -168,10 +201,10 @@ def bench_pcapng(folder: Path, options: argparse.Namespace, report: Report) -> N
 
 
 def bench_dense(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    """IKE_SA_INIT messages and nothing else."""
+    """IKE_SA_INIT messages and nothing else, each SA with its finding."""
     path = corpus.write_pcap(folder / "dense.pcap", corpus.dense_frames(options.messages))
     ones, _ = in_turn(audit(path), None, max(1, options.runs // 2))
-    each = statistics.median(t.wall for t in ones) / options.messages * 1e6
+    each = statistics.median(taken.wall for taken in ones) / options.messages * 1e6
     report.row(f"dense, {options.messages:,} messages", ones, [], f"{each:.0f} us a message, findings included")
     path.unlink()
 
@@ -185,26 +218,25 @@ def bench_many(folder: Path, options: argparse.Namespace, report: Report) -> Non
 
 
 def bench_dissectors(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    """tshark and pyshark, on a small capture: they are slow."""
+    """tshark and pyshark, once and on a small capture: they are slow."""
     path = corpus.write_pcap(folder / "small-mixed.pcap", corpus.mixed_frames(min(options.size, SLOW_PEER_OCTETS)))
     peers = {
         "tshark": ["tshark", "-r", str(path), "-Y", "isakmp"],
         "pyshark": [sys.executable, "-c", PYSHARK, str(path)],
     }
     for name, peer in peers.items():
-        if not shutil.which("tshark"):
-            print(f"{name}: tshark is not here")
-            continue
-        ones, others = in_turn(audit(path), peer, 1)
-        report.row(f"{path.stat().st_size // 10**6} MB mixed", ones, others, name)
+        if shutil.which("tshark") and (name == "tshark" or find_spec(name)):
+            ones, others = in_turn(audit(path), peer, 1)
+            report.row(f"{path.stat().st_size / 1e6:.0f} MB mixed", ones, others, name)
     path.unlink()
 
 
 def bench_memory(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    """Peak memory for the size and for four times the size."""
-    for factor in (1, 4):
-        path = corpus.write_pcap(folder / "memory.pcap", corpus.mixed_frames(options.size * factor))
-        report.row(f"memory, {options.size * factor / 1e9:g} GB mixed", [take(audit(path))], [])
+    """Peak memory for the size and, with ``--huge``, for four times the size, which has four times the SAs."""
+    for factor in (1, 4) if options.huge else (1,):
+        tally = corpus.Tally()
+        path = corpus.write_pcap(folder / "memory.pcap", corpus.mixed_frames(options.size * factor, tally))
+        report.row(f"memory, {options.size * factor / 1e9:g} GB", [take(audit(path))], [], f"{tally.sas:,} SAs")
         path.unlink()
 
 

@@ -80,10 +80,25 @@ def test_many_small_files_share_their_sas(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["start", "mixed", "vlan", "pcapng", "dense", "many"]
-    only = [argument for name in names for argument in ("--only", name)]
-    run.main(["--size", "1M", "--messages", "100", "--files", "5", "--runs", "1", "--folder", str(tmp_path), *only])
-    printed = capsys.readouterr().out
-    assert "mixed pcap" in printed
-    assert "us a message" in printed
+    printed = _run(tmp_path, capsys, "start", "mixed", "vlan", "pcapng", "dense", "many", "memory")
+    for name in ("pqaudit --help", "mixed pcap", "VLAN-tagged", "three interfaces", "us a message", "memory, 0.004 GB"):
+        assert name in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_peer_that_is_missing_is_named_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(run, "find_spec", lambda _: None)
+    printed = _run(tmp_path, capsys, "mixed", "dissectors", "--markdown")
+    assert "no tcpdump, no tshark, no pyshark" in printed
+    assert "| mixed pcap | 1 |" in printed
+    assert "MB mixed" not in printed
+
+
+def _run(folder: Path, capsys: pytest.CaptureFixture[str], *names: str) -> str:
+    arguments = [a for name in names for a in ((name,) if name.startswith("--") else ("--only", name))]
+    sizes = ["--size", "1M", "--messages", "100", "--files", "5", "--runs", "1", "--huge", "--folder", str(folder)]
+    run.main([*sizes, *arguments])
+    return capsys.readouterr().out
