@@ -18,7 +18,7 @@ from pqaudit.capture.note import InputNote
 from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 
 # Below this, starting processes takes longer than reading.
-LEAST_PARALLEL_OCTETS = 16 * 1024 * 1024
+LEAST_PARALLEL_OCTETS = 128 * 1024 * 1024
 _MOST_BATCH = 64
 _BATCHES_FOR_EACH_WORKER = 8
 _POLL_SECONDS = 0.1
