@@ -110,14 +110,14 @@ class SecurityAssociation:
         self.see(reference, path, counted=False)
         _keep(self.responses if is_response else self.requests, content, reference, path)
         if len(self.requests) > MOST_INIT_MESSAGES or len(self.responses) > MOST_INIT_MESSAGES:
-            self._bound_init()
+            self.bound_init()
 
     def add_phase1(self, content: V1Content, reference: Reference, path: Path) -> None:
         """Add an IKEv1 message that carried an SA payload."""
         self.see(reference, path, counted=False)
         _keep(self.phase1, content, reference, path)
         if len(self.phase1) > MOST_INIT_MESSAGES:
-            self._bound_init()
+            self.bound_init()
 
     def see_initiator(self, reference: Reference, path: Path) -> None:
         """Note a way from the original initiator to the responder, known by the initiator flag."""
@@ -167,7 +167,7 @@ class SecurityAssociation:
         _merge_kept(self.requests, other.requests)
         _merge_kept(self.responses, other.responses)
         _merge_kept(self.phase1, other.phase1)
-        self._bound_init()
+        self.bound_init()
         for key, ids in other.exchanges.items():
             self.exchanges.setdefault(key, MessageIds()).update(ids)
         for exchange_type, messages in other.protected.items():
@@ -205,10 +205,12 @@ class SecurityAssociation:
 
     # -- bounds --------------------------------------------------------------------------------------------------
 
-    def _bound_init(self) -> None:
+    def bound_init(self) -> None:
+        """Keep to the bound on distinct negotiation messages."""
         for kept in (self.requests, self.responses, self.phase1):
             while len(kept) > MOST_INIT_MESSAGES:
-                # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not.
+                # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not,
+                # and one that selected but was cut off only by those that can be read.
                 worst = max(kept, key=lambda digest: _rank(kept[digest]))
                 del kept[worst]
                 self.overflow |= {"init-messages"}
@@ -244,10 +246,12 @@ class SecurityAssociation:
         return sorted(found, key=lambda m: (m.seen.first, m.content.digest))
 
 
-def _rank(message: InitMessage | V1Phase1Message) -> tuple[bool, Reference, bytes]:
+def _rank(message: InitMessage | V1Phase1Message) -> tuple[int, Reference, bytes]:
     content = message.content
-    useful = isinstance(content, V1Content) or content.selects
-    return (not useful, message.seen.first, content.digest)
+    rank = 0
+    if isinstance(content, InitContent) and not content.selects:
+        rank = 1 if content.selects_unreadably else 2
+    return (rank, message.seen.first, content.digest)
 
 
 def _keep(table: dict[bytes, Kept[C]], content: C, reference: Reference, path: Path) -> None:

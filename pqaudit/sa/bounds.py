@@ -11,6 +11,7 @@ from typing import Final, Protocol, Self, TypeVar
 MOST_INIT_MESSAGES: Final = 16  # distinct IKE_SA_INIT requests, and responses, of one SA
 MOST_PROTECTED_MESSAGES: Final = 32  # per exchange type whose messages are looked at one by one
 MOST_FRAGMENTS: Final = 256  # RFC 7383 allows 65,535; a KEM of 22 kB in 400-octet fragments needs some 60
+MOST_RESPONDER_SPIS: Final = 64  # under one initiator SPI; more than one is rare
 MOST_PATHS: Final = 16
 MOST_REFERENCES: Final = 8  # references kept for one anomaly
 MOST_VENDOR_IDS: Final = 32

@@ -10,25 +10,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pqaudit.ike.numbers import MAJOR_IKEV1, ZERO_SPI
-from pqaudit.sa.association import InitMessage, SecurityAssociation
+from pqaudit.sa.association import InitMessage, SecurityAssociation, V1Phase1Message
+from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
+from pqaudit.sa.message_ids import MessageIds
 from pqaudit.sa.messages import add_file_counts
-from pqaudit.sa.reference import Reference
+from pqaudit.sa.reference import Path, Reference
 
 CONFLICTING_RESPONSES = "conflicting-responses"
 
 
 @dataclass(slots=True)
 class Group:
-    """Parts by responder SPI."""
+    """Parts by responder SPI.
+
+    A forger can name any number of responder SPIs, so at most ``MOST_RESPONDER_SPIS`` parts are kept: those that stand
+    for an SA first, then by their first packet.
+    """
 
     version: int
     initiator_spi: bytes
     parts: dict[bytes, SecurityAssociation] = field(default_factory=dict)
+    limited: bool = False
 
     def part(self, responder_spi: bytes) -> SecurityAssociation:
         """The part with that responder SPI, made when missing."""
         found = self.parts.get(responder_spi)
         if found is None:
+            if len(self.parts) >= 2 * MOST_RESPONDER_SPIS:  # seldom, so that a flood costs little for each packet
+                self._bound()
             found = SecurityAssociation(self.version, self.initiator_spi, responder_spi)
             self.parts[responder_spi] = found
         return found
@@ -37,6 +46,7 @@ class Group:
         """Take over the evidence of ``other``."""
         for spi, part in other.parts.items():
             self.part(spi).merge(part)
+        self.limited = self.limited or other.limited
 
     @property
     def first(self) -> Reference | None:
@@ -51,24 +61,35 @@ class Group:
         A responder SPI stands for an SA when a response selects with it or traffic uses it. Requests and refusals
         belong to the SA they led to; without any SA they are one attempt.
         """
-        real = [spi for spi, part in self.parts.items() if spi != ZERO_SPI and self._is_association(part)]
+        self._bound()
+        real = {spi for spi, part in self.parts.items() if spi != ZERO_SPI and self._is_association(part)}
         rest = [self.parts[spi] for spi in sorted(self.parts) if spi not in real]
         if not real:
-            return [self._attempt(rest)]
-        found = [self.parts[spi].copy() if keep else self.parts[spi] for spi in sorted(real)]
-        found.sort(key=_order)
-        if len(found) == 1:
-            for part in rest:
-                found[0].absorb(part)
+            found = [self._attempt(rest)]
         else:
-            _distribute(found, rest)
-        for association in found:
-            selecting = association.selecting_responses
-            others = [m for a in found if a is not association for m in a.selecting_responses]
-            if len(selecting) > 1 or (selecting and others):
-                for message in selecting:
-                    association.add_anomaly(CONFLICTING_RESPONSES, message.seen.first)
+            found = [self.parts[spi].copy() if keep else self.parts[spi] for spi in sorted(real)]
+            found.sort(key=_order)
+            if len(found) == 1:
+                for part in rest:
+                    found[0].absorb(part)
+            else:
+                _distribute(found, rest)
+            _mark_conflicts(found)
+        if self.limited:
+            for association in found:
+                association.overflow |= {"responder-spis"}
         return found
+
+    def _bound(self) -> None:
+        if len(self.parts) <= MOST_RESPONDER_SPIS:
+            return
+        for spi in sorted(self.parts, key=self._rank)[MOST_RESPONDER_SPIS:]:
+            del self.parts[spi]
+        self.limited = True
+
+    def _rank(self, spi: bytes) -> tuple[bool, bool, Reference, bytes]:
+        part = self.parts[spi]
+        return (spi != ZERO_SPI, not self._is_association(part), *_order(part))
 
     def _is_association(self, part: SecurityAssociation) -> bool:
         if part.version == MAJOR_IKEV1:
@@ -90,38 +111,60 @@ def _order(association: SecurityAssociation) -> tuple[Reference, bytes]:
     return (association.first, association.responder_spi)
 
 
+def _mark_conflicts(found: list[SecurityAssociation]) -> None:
+    selecting = [association.selecting_responses for association in found]
+    total = sum(map(len, selecting))
+    for association, messages in zip(found, selecting, strict=True):
+        for message in messages if total > 1 else ():
+            association.add_anomaly(CONFLICTING_RESPONSES, message.seen.first)
+
+
 def _distribute(found: list[SecurityAssociation], rest: list[SecurityAssociation]) -> None:
-    """Give each request and refusal to the SA whose selecting response follows it first.
+    """Give each request and refusal to the SA between its two ends whose selecting response follows it first.
 
     Several responder SPIs under one initiator SPI are rare: a responder that restarted, equipment that reuses its SPI,
     or a forged response.
     """
     ends = [(min((m.seen.first for m in a.selecting_responses), default=a.first), a) for a in found]
+    ends.sort(key=lambda end: (end[0], end[1].responder_spi))
+    pairs = [{_pair(path) for path in a.paths} for _, a in ends]
 
-    def owner(reference: Reference) -> SecurityAssociation:
-        for end, association in ends:
-            if end is not None and reference <= end:
-                return association
-        return found[-1]
+    def owner(reference: Reference, path: Path) -> SecurityAssociation:
+        pair = _pair(path)
+        near = [end for end, known in zip(ends, pairs, strict=True) if pair in known] or ends
+        return next((a for end, a in near if end is not None and reference <= end), near[-1][1])
 
     for part in rest:
         for message in part.requests.values():
-            association = owner(message.seen.first)
+            association = owner(message.seen.first, message.seen.path)
             association.requests.setdefault(message.content.digest, message.copy())
             _extend(association, message)
         for message in part.responses.values():
-            association = owner(message.seen.first)
+            association = owner(message.seen.first, message.seen.path)
             association.responses.setdefault(message.content.digest, message.copy())
             _extend(association, message)
-        first = part.first
-        if first is not None:
-            association = owner(first)
+        for phase1 in part.phase1.values():
+            association = owner(phase1.seen.first, phase1.seen.path)
+            association.phase1.setdefault(phase1.content.digest, phase1.copy())
+            _extend(association, phase1)
+        if part.first is not None:
+            association = owner(part.first, min(part.paths, key=lambda path: (part.paths[path], path)))
             add_file_counts(association.files, part.files)
+            for key, ids in part.exchanges.items():
+                association.exchanges.setdefault(key, MessageIds()).update(ids)
             for slug, references in part.anomalies.items():
                 for reference in references:
                     association.add_anomaly(slug, reference)
+        for association in found:
+            association.overflow |= part.overflow
+    for association in found:
+        association.bound_init()
 
 
-def _extend(association: SecurityAssociation, message: InitMessage) -> None:
+def _pair(path: Path) -> frozenset[bytes]:
+    return frozenset((path.source.address, path.destination.address))
+
+
+def _extend(association: SecurityAssociation, message: InitMessage | V1Phase1Message) -> None:
     association.see(message.seen.first, message.seen.path, counted=False)
     association.see(message.seen.last, message.seen.path, counted=False)
