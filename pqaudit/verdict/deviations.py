@@ -43,6 +43,24 @@ def _accepts(offered: Proposal, selected: Proposal) -> bool:
     return offered.number == selected.number and set(selected.transforms) <= set(offered.transforms)
 
 
+def _offered_type_not_selected(case: Case) -> bool:
+    request = case.request
+    if request is None or request.proposals is None or not request.proposals_complete:
+        return False
+    offers = {proposal.number: proposal for proposal in request.proposals}
+    for selected in case.response.proposals or ():
+        offered = offers.get(selected.number)
+        if offered is None:
+            continue  # another deviation
+        chosen = {transform.type for transform in selected.transforms}
+        for kind in (TransformType.KE, *ADDITIONAL_KEY_EXCHANGES):
+            choices = {transform.id for transform in offered.transforms if transform.type == kind}
+            # Where NONE was offered, leaving the type out says the same.
+            if choices and kind not in chosen and KE_METHOD_NONE not in choices:
+                return True
+    return False
+
+
 def _several_proposals(case: Case) -> bool:
     return len(case.response.proposals or ()) > 1
 
@@ -116,6 +134,7 @@ def _large_ml_kem_over_udp(case: Case) -> bool:
 
 CHECKS: dict[str, Callable[[Case], bool]] = {
     "selection-not-offered": _selection_not_offered,
+    "offered-type-not-selected": _offered_type_not_selected,
     "several-proposals-selected": _several_proposals,
     "several-transforms-selected": _several_transforms,
     "duplicate-key-exchange": _duplicate_key_exchange,

@@ -234,6 +234,57 @@ def test_deviation_names_the_reason(
     assert deviations(own) == [slug]
 
 
+@pytest.mark.parametrize(("with_none", "expected"), [(False, ["offered-type-not-selected"]), (True, [])])
+def test_a_slot_that_the_response_leaves_out(with_none: bool, expected: list[str], tmp_path: Path) -> None:
+    # RFC 9370 section 2.2.1: the responder chooses one transform of each type; NONE, when offered, can be that.
+    offer = [X25519, b.addke(1, 36), *([b.addke(1, 0)] if with_none else [])]
+    own = one(b.negotiated(offer, [X25519]), tmp_path)
+    assert (own["verdict"], own["reason"]) == ("classical-only", "responder-declined")
+    assert deviations(own) == expected
+
+
+def test_slots_may_have_gaps(tmp_path: Path) -> None:
+    # RFC 9370 section 2.2.1: slots are run in order, and which are used is free.
+    slots = [X25519, b.addke(2, 36), b.addke(7, 20)]
+    own = one(b.negotiated(slots, slots), tmp_path)
+    assert own["verdict"] == "hybrid-ml-kem"
+    assert [(e["slot"], e["id"]) for e in own["selected"]["additional_key_exchanges"]] == [(2, 36), (7, 20)]
+    assert deviations(own) == []
+
+
+def test_fragments_without_their_announcement(tmp_path: Path) -> None:
+    # RFC 7383 section 2.3
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, *hybrid), extra=(b.notify(16438),)))
+    conversation.answer(b.init_response((*b.SUITE, *hybrid), extra=(b.notify(16438),)))
+    conversation.send(b.encrypted(b.INTERMEDIATE, 1, octets=700, fragment=(1, 2)))
+    assert "fragmentation-not-announced" in deviations(one(conversation, tmp_path))
+
+
+def test_ke_payload_of_another_method(tmp_path: Path) -> None:
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, X25519)))
+    own = one(conversation.answer(b.init_response((*b.SUITE, X25519), method=20, octets=96)), tmp_path)
+    assert deviations(own) == ["ke-payload-method"]
+
+
+def test_ml_kem_in_the_clear_has_the_sizes_of_fips_203(tmp_path: Path) -> None:
+    # FIPS 203 table 3: ML-KEM-512 has keys of 800 and ciphertexts of 768 octets.
+    for public, ciphertext, expected in ((800, 768, []), (800, 800, ["ke-payload-length"])):
+        ml_kem = (*b.SUITE, (b.KE, 35))
+        conversation = b.Conversation().send(b.init_request(ml_kem, method=35, octets=public))
+        own = one(conversation.answer(b.init_response(ml_kem, method=35, octets=ciphertext)), tmp_path)
+        assert own["verdict"] == "ml-kem-only"
+        assert deviations(own) == expected
+
+
+def test_a_resumed_session_inherits_nothing(tmp_path: Path) -> None:
+    # RFC 5723: IKE_SESSION_RESUME (38) carries nonces and a ticket and no key exchange.
+    conversation = b.Conversation().send(b.message(38, [b.nonce(), b.notify(16413, b"ticket")]))
+    conversation.answer(b.message(38, [b.nonce(fill=9)], spi_r=b.SPI_R, flags=b.RESPONSE))
+    own = one(b.ran(conversation, 0), tmp_path)
+    assert (own["verdict"], own["reason"]) == ("undetermined", "session-resumed")
+
+
 def test_ke_payload_of_the_wrong_length(tmp_path: Path) -> None:
     # RFC 8031: a Curve25519 public value has 32 octets.
     own = one(b.negotiated([X25519], [X25519], octets=31), tmp_path)
