@@ -22,6 +22,10 @@ _ATTRIBUTE = Struct("!HH")
 # bodies are kept: the cache is a few megabytes at most.
 _CACHED_BODY_OCTETS = 2048
 
+# Proposals are numbered from 1 upwards in one octet (RFC 7296 section 3.3.1). 64 KiB would hold 8,192 empty ones, and
+# comparing two such payloads takes time by the square.
+MOST_PROPOSALS = 255
+
 
 def parse_proposals(body: bytes) -> tuple[SecurityAssociationPayload, tuple[str, ...]]:
     """Read the body of an SA payload (after its generic header).
@@ -41,6 +45,9 @@ def _parse(body: bytes) -> tuple[SecurityAssociationPayload, tuple[str, ...]]:
     while offset < end:
         if end - offset < PROPOSAL_HEADER_OCTETS:
             faults.append("proposal-cut-off")
+            break
+        if len(proposals) >= MOST_PROPOSALS:
+            faults.append("too-many-proposals")
             break
         last, length, number, protocol, spi_octets, count = _PROPOSAL.unpack_from(body, offset)
         stop = offset + length
