@@ -72,7 +72,7 @@ def parse_v1_message(header: Header, data: bytes) -> V1Message:
             break
         next_kind, length = _GENERIC.unpack_from(data, offset)
         if length < GENERIC_HEADER_OCTETS or count >= MOST_PAYLOADS:
-            faults.append("payload-length")
+            faults.append("payload-length" if count < MOST_PAYLOADS else "too-many-payloads")
             complete = False
             break
         stop = offset + length

@@ -16,7 +16,7 @@ MOST_PATHS: Final = 16
 MOST_REFERENCES: Final = 8  # references kept for one anomaly
 MOST_VENDOR_IDS: Final = 32
 MOST_NOTIFIES: Final = 64
-MOST_MESSAGE_ID_RANGES: Final = 256
+MOST_MESSAGE_ID_BLOCKS: Final = 256  # of 1024 message IDs
 MOST_SIGHTINGS: Final = 10_000  # timeline of ``pqaudit explain``
 NOTIFY_DATA_OCTETS: Final = 64  # what is kept of a notify's data
 

@@ -1,73 +1,103 @@
-"""A set of message IDs as ranges, so that an SA that lives for months takes no room for each of its exchanges."""
+"""A set of message IDs as bits, so that an SA that lives for months takes little room for its exchanges."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Iterator
 
-from pqaudit.sa.bounds import MOST_MESSAGE_ID_RANGES
+from pqaudit.sa.bounds import MOST_MESSAGE_ID_BLOCKS
+
+_BLOCK = 1024  # message IDs in one block
 
 
 class MessageIds:
-    """Set of 32-bit message IDs, stored as sorted, disjoint, non-adjacent ranges (first, last)."""
+    """Set of 32-bit message IDs: bits of the lowest block, which is all that most SAs need, and of the other blocks.
 
-    __slots__ = ("_ranges",)
+    Message IDs of one peer count up by one (RFC 7296 section 2.2), so many blocks mean a forger or an SA with very many
+    exchanges. The lowest blocks are kept, whatever the order in which members came; the count is then a lower bound,
+    and ``limited`` is set.
+    """
+
+    __slots__ = ("_blocks", "_low", "limited")
 
     def __init__(self) -> None:
-        self._ranges: list[tuple[int, int]] = []
+        self._low = 0
+        self._blocks: dict[int, int] | None = None
+        self.limited = False
 
     def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in self._ranges)
+        return sum(bits.bit_count() for _, bits in self._all())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MessageIds) and self._ranges == other._ranges
+        return isinstance(other, MessageIds) and dict(self._all()) == dict(other._all())
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     @property
     def lowest(self) -> int | None:
         """Smallest member, or None."""
-        return self._ranges[0][0] if self._ranges else None
+        for block, bits in self._all():
+            return block * _BLOCK + (bits & -bits).bit_length() - 1
+        return None
 
     @property
     def highest(self) -> int | None:
         """Largest member, or None."""
-        return self._ranges[-1][1] if self._ranges else None
+        found = None
+        for block, bits in self._all():
+            found = block * _BLOCK + bits.bit_length() - 1
+        return found
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
-        """The ranges, both ends included."""
-        return tuple(self._ranges)
+        """The members as sorted, disjoint, non-adjacent ranges, both ends included."""
+        found: list[tuple[int, int]] = []
+        for block, bits in self._all():
+            offset = block * _BLOCK
+            while bits:
+                skipped = (bits & -bits).bit_length() - 1
+                bits >>= skipped
+                length = (~bits & (bits + 1)).bit_length() - 1
+                bits >>= length
+                first = offset + skipped
+                offset = first + length
+                if found and found[-1][1] == first - 1:
+                    first = found.pop()[0]
+                found.append((first, offset - 1))
+        return tuple(found)
 
     def add(self, message_id: int) -> bool:
         """Add one; True when it was not there before."""
-        ranges = self._ranges
-        if ranges:
-            first, last = ranges[-1]
-            if message_id == last + 1:  # the usual case: the next message
-                ranges[-1] = (first, message_id)
-                return True
-        return self._insert(message_id, message_id)
+        if message_id < _BLOCK:
+            bit = 1 << message_id
+            if self._low & bit:
+                return False
+            self._low |= bit
+            return True
+        block, position = divmod(message_id, _BLOCK)
+        known = 0 if self._blocks is None else self._blocks.get(block, 0)
+        bit = 1 << position
+        if known & bit:
+            return False
+        self._put(block, known | bit)
+        return True
 
     def update(self, other: MessageIds) -> None:
         """Union with ``other``."""
-        for first, last in other._ranges:
-            self._insert(first, last)
+        self._low |= other._low
+        self.limited = self.limited or other.limited
+        for block, bits in (other._blocks or {}).items():
+            self._put(block, bits | (self._blocks or {}).get(block, 0))
 
-    def _insert(self, first: int, last: int) -> bool:
-        ranges = self._ranges
-        index = bisect_right(ranges, (first, 1 << 32))
-        if index and ranges[index - 1][1] >= last:
-            return False
-        start = index
-        if index and ranges[index - 1][1] >= first - 1:
-            start = index - 1
-            first = ranges[start][0]
-        end = start
-        while end < len(ranges) and ranges[end][0] <= last + 1:
-            last = max(last, ranges[end][1])
-            end += 1
-        ranges[start:end] = [(first, last)]
-        # Message IDs of one peer count up by one (RFC 7296 section 2.2), so many ranges mean a forger or heavy loss.
-        # The highest ranges go first; the count is then a lower bound.
-        del ranges[MOST_MESSAGE_ID_RANGES:]
-        return True
+    def _put(self, block: int, bits: int) -> None:
+        if self._blocks is None:
+            self._blocks = {}
+        self._blocks[block] = bits
+        if len(self._blocks) > MOST_MESSAGE_ID_BLOCKS:
+            del self._blocks[max(self._blocks)]
+            self.limited = True
+
+    def _all(self) -> Iterator[tuple[int, int]]:
+        if self._low:
+            yield 0, self._low
+        if self._blocks:
+            yield from sorted(self._blocks.items())

@@ -195,6 +195,11 @@ class ProtectedMessage:
         """True when every fragment was seen, or it was not fragmented."""
         return self.fragments == 0 or len(self.fragment_octets) == self.fragments
 
+    @property
+    def limited(self) -> bool:
+        """True when fragments may have been seen that are not kept, so that it never counts as whole."""
+        return self.fragments > MOST_FRAGMENTS and len(self.fragment_octets) == MOST_FRAGMENTS
+
     def merge(self, other: ProtectedMessage) -> None:
         """Take over what ``other`` shows of the same message."""
         if (other.first, other.path) < (self.first, self.path):
@@ -202,8 +207,6 @@ class ProtectedMessage:
         if other.fragments > self.fragments:
             self.fragments = other.fragments
             self.fragment_octets = dict(other.fragment_octets)
-            if other.inner_type is not None:
-                self.inner_type = other.inner_type
         elif other.fragments == self.fragments:
             for number, octets in other.fragment_octets.items():
                 self.fragment_octets[number] = max(octets, self.fragment_octets.get(number, 0))

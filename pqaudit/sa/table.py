@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -32,6 +32,7 @@ _LOOKED_AT = frozenset(
 )
 _DIGEST_OCTETS = 16
 _VENDOR_ID_OCTETS = 256
+_FEW_PAYLOADS = min(MOST_NOTIFIES, MOST_VENDOR_IDS)  # with no more than these no bound is reached
 
 DEFAULT_MOST_GROUPS = 1_000_000
 
@@ -46,7 +47,10 @@ class SaTable:
 
     def __init__(self, *, most_groups: int = DEFAULT_MOST_GROUPS) -> None:
         self._groups: dict[tuple[int, bytes], Group] = {}
-        self._most = most_groups
+        self._most = max(1, most_groups)
+        # Filled when the table is full for the first time: groups that may not be answered yet, and those that are.
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._answered: deque[tuple[int, bytes]] = deque()
         self.counters: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -85,6 +89,8 @@ class SaTable:
 
     def drain(self) -> Iterator[SecurityAssociation]:
         """As ``associations``, but each is taken out of the table: no copies, and memory shrinks on the way."""
+        self._waiting.clear()
+        self._answered.clear()
         for key in self._order():
             yield from self._groups.pop(key).associations(keep=False)
 
@@ -98,21 +104,26 @@ class SaTable:
             if len(self._groups) >= self._most:
                 self._evict()
             group = self._groups[key] = Group(version, initiator_spi)
+            if self._waiting or self._answered:
+                self._waiting.append(key)
         return group
 
     def _evict(self) -> None:
-        # Insertion order is order of first sighting. A look at the first few keeps the cost of a flood constant.
-        oldest = None
-        for index, (key, group) in enumerate(self._groups.items()):
-            if oldest is None:
-                oldest = key
-            if list(group.parts) == [ZERO_SPI]:
-                oldest = key
+        # Both queues are in the order in which groups were made. A group moves at most once from one to the other, so a
+        # flood costs no more for each packet than other traffic.
+        if not self._waiting and not self._answered:
+            self._waiting.extend(self._groups)
+        while self._waiting:
+            key = self._waiting.popleft()
+            group = self._groups.get(key)
+            if group is None:
+                continue
+            if group.parts.keys() <= {ZERO_SPI}:
                 break
-            if index >= 64:
-                break
-        if oldest is not None:
-            del self._groups[oldest]
+            self._answered.append(key)
+        else:
+            key = self._answered.popleft()
+        if self._groups.pop(key, None) is not None:
             self.counters["sas-evicted"] += 1
 
     def _add_v2(self, message: Message, datagram: Datagram, reference: Reference, path: Path) -> SecurityAssociation:
@@ -124,6 +135,8 @@ class SaTable:
         if exchange_type in _INIT:
             part.add_exchange(exchange_type, True, header.message_id)
             part.add_init(_init_content(message, datagram), is_response, reference, path)
+            if len(message.payloads) > _FEW_PAYLOADS:
+                part.overflow |= _left_out(message)
             return part
         part.see(reference, path)
         if header.from_initiator:
@@ -133,7 +146,8 @@ class SaTable:
         part.add_exchange(exchange_type, by_initiator, header.message_id)
         last = message.payloads[-1] if message.payloads else None
         if not isinstance(last, EncryptedPayload):
-            part.add_anomaly("unprotected-message", reference)
+            if not datagram.truncated:
+                part.add_anomaly("unprotected-message", reference)
         elif exchange_type in _LOOKED_AT:
             key = ProtectedKey(header.message_id, exchange_type, header.from_initiator, is_response)
             part.add_protected(key, _protected(last, reference, path, datagram.truncated))
@@ -151,6 +165,8 @@ class SaTable:
                 _bounded_vendor_ids(message.vendor_ids),
             )
             part.add_phase1(content, reference, path)
+            if len(message.vendor_ids) > MOST_VENDOR_IDS:
+                part.overflow |= {"vendor-ids"}
         else:
             part.see(reference, path)
         return part
@@ -230,5 +246,15 @@ def _path(
 
 
 @lru_cache(maxsize=1024)
+def _left_out(message: Message) -> set[str]:
+    """Names of the bounds that kept something of an IKE_SA_INIT message out."""
+    left_out = set()
+    if sum(isinstance(payload, VendorIdPayload) for payload in message.payloads) > MOST_VENDOR_IDS:
+        left_out.add("vendor-ids")
+    if sum(isinstance(payload, NotifyPayload) for payload in message.payloads) > MOST_NOTIFIES:
+        left_out.add("notifies")
+    return left_out
+
+
 def _bounded_vendor_ids(vendor_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(vendor_id[:_VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])
