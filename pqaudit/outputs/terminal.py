@@ -25,6 +25,7 @@ _STYLES = {
     "hybrid-ml-kem": "bold green",
 }
 _MOST_LISTED = 20
+_TABLE_WIDTH = 150
 _Order = tuple[int, int, str, str]
 
 
@@ -76,7 +77,7 @@ class Summary:
             line = Text(f"  {count:>{width},}  ")
             line.append(f"{name.id:<22}", style=_STYLES.get(name.id, "") if count else "dim")
             line.append(name.meaning, style="dim")
-            console.print(line)
+            console.print(line, soft_wrap=True)
         self._keep_worst()
         if self._worst:
             console.print()
@@ -118,29 +119,36 @@ class Summary:
 
 
 def _write_table(findings: Sequence[Document], rulebook: Rulebook, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Verdict", no_wrap=True)
-    table.add_column("Reason", overflow="fold")
-    table.add_column("Selected", overflow="fold")
-    table.add_column("Seen", no_wrap=True)
-    table.add_column("Initiator > responder", overflow="fold")
-    table.add_column("Initiator SPI", no_wrap=True)
-    table.add_column("Look at", overflow="fold")
     folder = _common_folder(findings)
-    for finding in findings:
-        own = finding["pqaudit"]
-        evidence = own["evidence"][0]
-        reason = own["reason"] if own["protection"] != "ppk" else f"{own['reason']}, PPK negotiated"
-        table.add_row(
-            verdict_text(own["verdict"]),
-            Text(reason),
-            Text(exchanges_text(own["selected"], rulebook.registry)),
-            Text(own["assurance"]),
-            Text(f"{endpoint_text(finding['source'])} > {endpoint_text(finding['destination'])}"),
-            Text(own["ike"]["initiator_spi"]),
-            Text(printable(f"{evidence['file'].removeprefix(folder)} #{evidence['frame']}")),
-        )
+    rows = [_cells(finding, rulebook, folder) for finding in findings]
+    if console.width < _TABLE_WIDTH:
+        # Seven columns do not fit: two lines for each SA, what was found first and where to look after it.
+        for verdict, reason, selected, seen, ends, spi, where in rows:
+            line = verdict_text(verdict)
+            line.append(f"  {selected}  {reason}, {seen}", style="")
+            console.print(line, soft_wrap=True)
+            console.print(Text(f"    {ends}  SPI {spi}  {where}", style="dim"), soft_wrap=True)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("Verdict", "Reason", "Selected", "Seen", "Initiator > responder", "Initiator SPI", "Look at"):
+        table.add_column(title, overflow="fold", no_wrap=title in ("Verdict", "Seen", "Initiator SPI"))
+    for verdict, *rest in rows:
+        table.add_row(verdict_text(verdict), *map(Text, rest))
     console.print(table)
+
+
+def _cells(finding: Document, rulebook: Rulebook, folder: str) -> tuple[str, str, str, str, str, str, str]:
+    own = finding["pqaudit"]
+    evidence = own["evidence"][0]
+    return (
+        own["verdict"],
+        own["reason"] if own["protection"] != "ppk" else f"{own['reason']}, PPK negotiated",
+        exchanges_text(own["selected"], rulebook.registry),
+        own["assurance"],
+        f"{endpoint_text(finding['source'])} > {endpoint_text(finding['destination'])}",
+        own["ike"]["initiator_spi"],
+        printable(f"{evidence['file'].removeprefix(folder)} #{evidence['frame']}"),
+    )
 
 
 def _common_folder(findings: Sequence[Document]) -> str:

@@ -58,6 +58,13 @@ def test_table_leads_with_totals_and_lists_the_worst_first(hybrid: Path, classic
     assert "\x1b[" not in result.stdout
 
 
+def test_a_narrow_terminal_gets_two_lines_for_each_sa(hybrid: Path) -> None:
+    lines = run("audit", hybrid, COLUMNS="80").stdout.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("hybrid-ml-kem"))
+    assert lines[at] == "hybrid-ml-kem  x25519 + ml-kem-768  draft-compliant, executed"
+    assert lines[at + 1] == "    192.0.2.1:500 > 192.0.2.2:500  SPI 1111111111111111  hybrid.pcap #1"
+
+
 def test_json_lines(hybrid: Path) -> None:
     result = run("audit", hybrid, "--format", "jsonl", "--sensor", "here")
     (line,) = result.stdout.splitlines()
