@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Protocol, cast
@@ -17,6 +16,9 @@ _PIECE = 1 << 16
 # xz files name the size of their dictionary and may ask for 4 GiB; `xz -9` needs 65 MiB. The zstd library has its own
 # limit, 128 MiB.
 _XZ_MEMORY = 128 * 1024 * 1024
+
+# Four octets of zstd can stand for 128 KiB, and its library gives all at once; so this much input gives 32 MiB at most.
+_ZSTD_PIECE = 1 << 10
 
 
 class Decoder(Protocol):
@@ -131,6 +133,51 @@ class _GzipDecoder:
         return octets
 
 
+class _ZstdDecoder:
+    """A frame decoder of ``zstandard`` behind the same interface, for which it has no output limit of its own."""
+
+    def __init__(self, frame: _ZstdFrame) -> None:
+        self._frame = frame
+        self._input = b""
+        self._next = 0
+        self._output = b""
+        self._given = 0
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof and self._given == len(self._output)
+
+    @property
+    def needs_input(self) -> bool:
+        return self._given == len(self._output) and self._next >= len(self._input)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data + self._input[self._next :]
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        if data:
+            self._input = self._input[self._next :] + data
+            self._next = 0
+        while self._given == len(self._output) and self._next < len(self._input) and not self._frame.eof:
+            piece = self._input[self._next : self._next + _ZSTD_PIECE]
+            self._next += len(piece)
+            self._output, self._given = b"", 0  # released before as much again is made
+            self._output = self._frame.decompress(piece)
+        octets = self._output[self._given : self._given + max_length]
+        self._given += len(octets)
+        return octets
+
+
+class _ZstdFrame(Protocol):
+    """What is used of ``zstandard.ZstdDecompressionObj``."""
+
+    eof: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes) -> bytes: ...
+
+
 def _decoders(compression: Format) -> tuple[Callable[[], Decoder], tuple[type[Exception], ...]]:
     """How to start decoding a member, and the exceptions by which the library says that data is damaged."""
     if compression is Format.GZIP:
@@ -142,9 +189,9 @@ def _decoders(compression: Format) -> tuple[Callable[[], Decoder], tuple[type[Ex
 
         return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), (lzma.LZMAError, EOFError)
     if compression is Format.ZSTD:
-        # The library that became part of Python 3.14, and the same one for older versions.
-        zstd = _library("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd", "zstd")
-        return cast("Callable[[], Decoder]", zstd.ZstdDecompressor), (zstd.ZstdError, EOFError)
+        zstandard = _library("zstandard", "zstd")
+        decompressor = zstandard.ZstdDecompressor()
+        return lambda: _ZstdDecoder(decompressor.decompressobj()), (zstandard.ZstdError,)
     lz4 = _library("lz4.frame", "lz4")
     return cast("Callable[[], Decoder]", lz4.LZ4FrameDecompressor), (RuntimeError, EOFError)
 
@@ -153,7 +200,7 @@ def _library(module: str, compression: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".frame")[0]
+        package = module.partition(".")[0]
         raise InputFault(
             "missing-library",
             f"Reading {compression} needs a library that is not installed: pip install {package}",

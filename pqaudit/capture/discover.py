@@ -61,7 +61,7 @@ def _search(directory: str, add: Callable[[str], None], report: _Report) -> None
             case False:
                 others += 1
     if others:
-        report(directory, InputFault("skipped-files", f"{others} files in it are not captures.", fatal=False))
+        report(directory, InputFault("skipped-files", f"Files in it that are not captures: {others}.", fatal=False))
     if not captures:
         report(directory, InputFault("no-captures", "There is no capture in this directory."))
 

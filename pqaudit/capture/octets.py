@@ -64,8 +64,10 @@ def _at_most_one_read(stream: BinaryIO | io.RawIOBase) -> Callable[[memoryview],
     if isinstance(stream, io.RawIOBase):
         return stream.readinto
 
-    def read(target: memoryview) -> int:
-        piece = stream.read(len(target))
+    def read(target: memoryview) -> int | None:
+        piece: bytes | None = stream.read(len(target))
+        if piece is None:
+            return None
         target[: len(piece)] = piece
         return len(piece)
 

@@ -31,15 +31,24 @@ _SECTION = int.from_bytes(PCAPNG_SECTION, "big")
 _HEADERS = {order: struct.Struct(f"{order}7I") for order in "<>"}
 _LENGTHS = {order: struct.Struct(f"{order}I") for order in "<>"}
 
+# Blocks that are no packets and that Wireshark (4.0, measured) numbers as frames all the same: entries of a system
+# journal, custom blocks and events of Sysdig.
+_NUMBERED = frozenset((9, 0x0BAD, 0x40000BAD, 0x204, 0x216, 0x221))
+
+# 9999-12-31T23:59:59.999999999Z; resolutions and offsets can be written that lead anywhere.
+_LATEST = 253_402_300_800 * 1_000_000_000 - 1
+
 _LEAST_LENGTH = 12
 _LEAST_SECTION = 28
 
-# Kinds of damage that touch one packet or interface and let reading go on: one note for each kind, with a count.
+# Kinds of damage that touch one packet or interface and let reading go on: one note for each kind, with a count, and
+# fatal when frames are lost.
 _COUNTED = {
-    "undefined-interface": "{count} packets name an interface that the file does not describe and were skipped.",
-    "damaged-packet": "{count} packets claim more octets than their block holds and were skipped.",
-    "damaged-options": "{count} interface descriptions have options that do not fit; times may be wrong.",
-    "too-many-interfaces": "{count} interfaces beyond the 65,536 of one section that are kept were ignored.",
+    "undefined-interface": ("Packets that name an interface the file does not describe, and were skipped: {}.", True),
+    "damaged-packet": ("Packets that claim more octets than their block holds, and were skipped: {}.", True),
+    "damaged-options": ("Interface descriptions with options that do not fit, so that times may be wrong: {}.", False),
+    "too-many-interfaces": ("Interfaces beyond the 65,536 of one section that are kept: {}.", True),
+    "impossible-time": ("Frames with a time before 1970 or after 9999, given the nearest: {}.", False),
 }
 
 
@@ -92,6 +101,7 @@ def read_pcapng(
                             described = 0
                             least = _LEAST_SECTION
                         _pass_over(window, total, least, order)
+                        number += kind in _NUMBERED
                         buffer, position, end = window.buffer, window.start, window.end
                         last = end - _LEAST_LENGTH
                         continue
@@ -143,6 +153,9 @@ def read_pcapng(
                     time = 0
                     if clock is not None:
                         time = (last_high << 32 | last_low) * clock.multiplier // clock.divisor + clock.offset
+                        if not 0 <= time <= _LATEST:
+                            damage["impossible-time"] += 1
+                            time = 0 if time < 0 else _LATEST
                     yield Frame(
                         time,
                         interface.digits,
@@ -160,7 +173,8 @@ def read_pcapng(
     except InputFault as fault:
         note(InputNote(source, number or None, fault.kind, fault.message, fault.fatal))
     for slug, count in damage.items():
-        note(InputNote(source, number or None, slug, _COUNTED[slug].format(count=count), fatal=True))
+        message, fatal = _COUNTED[slug]
+        note(InputNote(source, number or None, slug, message.format(count), fatal))
 
 
 def _damaged(what: str) -> InputFault:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
@@ -66,7 +66,7 @@ def test_pcapng_interfaces_sections_and_blocks(order: str) -> None:
     tick = 1_700_000_000_000_000
     octets = c.section(order) + c.interface(1, 96, order=order)
     octets += c.enhanced(0, tick, b"one", 1500, order)
-    octets += c.block(0x0BAD, b"not known", order)
+    octets += c.block(0x0B0B, b"not known", order)
     octets += c.interface(113, 0, c.option(9, b"\x09", order) + c.option(0, b"", order), order)
     octets += c.enhanced(1, tick * 1000 + 7, b"two", order=order)
     octets += c.simple(b"three", order)
