@@ -261,4 +261,5 @@ def _vendor(octets: bytes, registry: Registry) -> Document:
         "vendor_id": octets.hex(),
         "name": known.name if known else None,
         "vendor": known.vendor if known else None,
+        "version": known.version(octets) if known else None,
     }

@@ -51,12 +51,33 @@ class Cipher:
 
 @dataclass(frozen=True, slots=True)
 class VendorId:
-    """A vendor ID payload that is known. ``vendor`` is None for a mere capability."""
+    """A vendor ID payload that is known. ``vendor`` is None for a mere capability.
+
+    ``version_encoding`` and ``version_offset`` say where in the payload a version stands, None where it has none.
+    """
 
     octets: bytes
     prefix: bool
     name: str
     vendor: str | None
+    version_encoding: str | None = None
+    version_offset: int = 0
+
+    def version(self, payload: bytes) -> str | None:
+        """The version that the payload tells, or None. Text is cut to 64 characters; what is no ASCII is left out."""
+        octets = payload[self.version_offset :]
+        if self.version_encoding is None or not octets:
+            return None
+        if self.version_encoding == "ascii":
+            text = "".join(chr(octet) for octet in octets[:64] if 0x20 <= octet < 0x7F)
+            return text.strip(" -") or None
+        size, count = _VERSION_NUMBERS[self.version_encoding]
+        if len(octets) < size * count:
+            return None
+        return ".".join(str(int.from_bytes(octets[at : at + size], "big")) for at in range(0, size * count, size))
+
+
+_VERSION_NUMBERS = {"u32be": (4, 1), "u16be-pair": (2, 2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +151,14 @@ class Registry:
         )
         self._vendor_ids = sorted(
             (
-                VendorId(bytes.fromhex(e["hex"]), e["match"] == "prefix", e["name"], e.get("vendor"))
+                VendorId(
+                    bytes.fromhex(e["hex"]),
+                    e["match"] == "prefix",
+                    e["name"],
+                    e.get("vendor"),
+                    e.get("version_from", {}).get("encoding"),
+                    e.get("version_from", {}).get("offset", 0),
+                )
                 for e in vendors["vendor_ids"]
             ),
             key=lambda v: (-len(v.octets), v.prefix),

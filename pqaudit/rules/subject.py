@@ -46,8 +46,8 @@ EXAMPLE: dict[str, Any] = {
     },
     "ppk": "not-offered",
     "fingerprint": {
-        "initiator": [{"vendor_id": "00", "name": "", "vendor": ""}],
-        "responder": [{"vendor_id": "00", "name": "", "vendor": ""}],
+        "initiator": [{"vendor_id": "00", "name": "", "vendor": "", "version": None}],
+        "responder": [{"vendor_id": "00", "name": "", "vendor": "", "version": None}],
     },
     "deviations": [],
     "observations": [],

@@ -197,3 +197,27 @@ def test_advice_says_how_certain_it_is(rulebook: Rulebook) -> None:
     fortinet = rulebook.registry.products("Fortinet")
     assert {p.certainty for p in fortinet} >= {"read", "unsure"}
     assert rulebook.registry.products("Forti") == ()
+
+
+@pytest.mark.parametrize(
+    ("payload", "name", "version"),
+    [
+        (b"OE-Libreswan-5.2", "Libreswan 3.6 and later", "5.2"),
+        (b"OE-Libreswan-\x1b[31m5", "Libreswan 3.6 and later", "[31m5"),  # no escape leaves the fingerprint
+        (
+            bytes.fromhex("1e2b516905991c7d7c96fcbfb587e461") + b"\x00\x00\x00\x2a",
+            "Microsoft Windows (any version)",
+            "42",
+        ),
+        (bytes.fromhex("1e2b516905991c7d7c96fcbfb587e461"), "Microsoft Windows (any version)", None),
+        (STRONGSWAN, "strongSwan", None),
+        (b"unheard of", None, None),
+    ],
+)
+def test_fingerprints_tell_the_version_where_the_payload_does(
+    payload: bytes, name: str | None, version: str | None, tmp_path: Path
+) -> None:
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, X25519), extra=(b.vendor_id(payload),)))
+    own = one(conversation.answer(b.init_response((*b.SUITE, X25519))), tmp_path)
+    (found,) = own["fingerprint"]["initiator"]
+    assert (found["vendor_id"], found["name"], found["version"]) == (payload.hex(), name, version)
