@@ -16,6 +16,8 @@ from pqaudit.ike.numbers import MAJOR_IKEV1, Payload, V1Payload
 
 LAYER = "isakmp"
 _PROPOSAL, _TRANSFORM = 2, 3  # as tshark numbers the substructures (RFC 2408 section 3.1)
+# The marks that tshark puts after what it gave up.
+_STATES = {"_ws.malformed": "malformed", "_ws.short": "short"}
 _V1_ATTRIBUTES = (
     ("encryption", "encryption_algorithm"),
     ("hash", "hash_algorithm"),
@@ -121,10 +123,16 @@ def dissected_readings(frame: int, layers: Iterable[Layer]) -> list[Reading]:
     """The IKE messages that tshark sees in one frame, in order."""
     readings: list[Reading] = []
     path: list[str] = []
+    state = ""
     for layer in layers:
-        if layer.layer_name == LAYER:
+        name = layer.layer_name
+        if name == LAYER:
             readings.append(_reading(frame, layer, {"inside": " ".join(path)}))
-        path.append(layer.layer_name)
+        state = _STATES.get(name, state)
+        path.append(name)
+    # tshark marks a fault at the end of the frame: it is that of the last message.
+    if readings and state:
+        readings[-1].about["state"] = state
     return readings
 
 
@@ -132,8 +140,9 @@ def _reading(frame: int, layer: Layer, about: dict[str, Value]) -> Reading:
     found = _Fields(layer)
     version = found.header("version")
     fields: Fields = {
-        "initiator_spi": found.header_text("ispi"),
-        "responder_spi": found.header_text("rspi"),
+        # Wireshark 1.6.5 still calls them cookies.
+        "initiator_spi": found.header_text("ispi") or found.header_text("icookie"),
+        "responder_spi": found.header_text("rspi") or found.header_text("rcookie"),
         "next_payload": found.header("nextpayload"),
         "version": version,
         "exchange_type": found.header("exchangetype"),

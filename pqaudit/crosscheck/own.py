@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.reader import read_capture
-from pqaudit.crosscheck.reading import Fields, Reading
+from pqaudit.crosscheck.reading import Fields, Reading, Value
 from pqaudit.decode.datagram import Datagram
 from pqaudit.decode.decoder import Decoder
 from pqaudit.ike.header import Header, NotIkeError
@@ -26,18 +26,32 @@ from pqaudit.ike.payloads import (
 )
 from pqaudit.pipeline import ReadOptions, read_message
 
+NAT_PORT = 4500  # RFC 7296 section 2.23
 
-def own_readings(source: str, options: ReadOptions, note: Callable[[InputNote], None]) -> Iterator[Reading]:
-    """Read a capture with our own parser. Octets on an IKE port that it refuses give a reading without fields."""
+
+def own_readings(
+    source: str,
+    options: ReadOptions,
+    note: Callable[[InputNote], None],
+    marked: frozenset[int] = frozenset(),
+) -> Iterator[Reading]:
+    """Read a capture with our own parser. Octets on an IKE port that it refuses give a reading without fields.
+
+    Args:
+        source: the capture.
+        options: how it is read.
+        note: takes what is wrong with the capture.
+        marked: those of the extra ports on which tshark is told to expect the non-ESP marker.
+    """
     decoder = Decoder(ports=options.ports, tunnels=options.tunnels)
     for frame in read_capture(source, wanted=decoder.wanted, note=note):
         for datagram in decoder.feed(frame):
-            yield own_reading(datagram)
+            yield own_reading(datagram, options.ports, marked)
     for datagram in decoder.flush():
-        yield own_reading(datagram)
+        yield own_reading(datagram, options.ports, marked)
 
 
-def marked_ports(source: str, options: ReadOptions) -> set[int]:
+def marked_ports(source: str, options: ReadOptions) -> frozenset[int]:
     """Those of the extra ports on which a message with the non-ESP marker travels."""
     decoder = Decoder(ports=options.ports, tunnels=options.tunnels)
     found: set[int] = set()
@@ -45,29 +59,38 @@ def marked_ports(source: str, options: ReadOptions) -> set[int]:
         for datagram in decoder.feed(frame):
             if datagram.marked:
                 found.update((datagram.source_port, datagram.destination_port))
-    return found & set(options.ports)
+    return frozenset(found & set(options.ports))
 
 
-def own_reading(datagram: Datagram) -> Reading:
+def own_reading(datagram: Datagram, ports: tuple[int, ...] = (), marked: frozenset[int] = frozenset()) -> Reading:
     """Our reading of one datagram."""
     frame = datagram.frames[-1]
-    about = {
+    about: dict[str, Value] = {
         "transport": datagram.transport,
         "truncated": int(datagram.truncated),
-        "marked": int(datagram.marked),
-        "fragments": len(datagram.frames),
+        "marker": _marker(datagram, ports, marked),
     }
     try:
         message = read_message(datagram)
     except NotIkeError as error:
         return Reading(frame, {}, about=about | {"refused": error.slug})
     fields = _header(message.header)
-    about["version"] = fields["version"] or 0
     about["faults"] = " ".join(message.faults)
     if isinstance(message, V1Message):
         _v1(message, fields)
         return Reading(frame, fields, about=about)
     return Reading(frame, fields, _payloads(message, fields), about)
+
+
+def _marker(datagram: Datagram, ports: tuple[int, ...], marked: frozenset[int]) -> str:
+    """How the message stands to what tshark expects on its port: empty where the two fit."""
+    if datagram.transport != "udp":
+        return ""
+    own = {datagram.source_port, datagram.destination_port}
+    extra = own.intersection(ports)
+    if extra:
+        return "" if all((port in marked) == datagram.marked for port in extra) else "mixed-port"
+    return "other-port" if datagram.marked and NAT_PORT not in own else ""
 
 
 def _header(header: Header) -> Fields:

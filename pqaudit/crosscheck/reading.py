@@ -7,7 +7,6 @@ name is its kind, which is what known gaps are described by.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Value = int | str | None
@@ -25,13 +24,13 @@ class Reading:
         frame: number of the frame that completed the message.
         fields: header and what the payloads say, by path.
         payloads: types of the payloads in the clear, in order. None when the reader does not give the chain.
-        about: circumstances that gaps may depend on, such as ``transport``.
+        about: circumstances that gaps may depend on, such as ``transport``; several words are set apart by spaces.
     """
 
     frame: int
     fields: Fields
     payloads: tuple[int, ...] | None = None
-    about: Mapping[str, Value] = field(default_factory=dict)
+    about: dict[str, Value] = field(default_factory=dict)
 
 
 def kind_of(path: str) -> str:

@@ -20,9 +20,9 @@ from importlib import import_module
 from typing import Any
 
 from pqaudit.crosscheck.dissected import LAYER, Layer
+from pqaudit.crosscheck.gaps import Version
 
 OnFrame = Callable[[int, list[Layer]], None]
-Version = tuple[int, int, int]
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _VERSION_SECONDS = 30.0
