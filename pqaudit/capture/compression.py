@@ -87,7 +87,7 @@ class DecodedOctets:
             except self._errors as error:
                 raise InputFault(
                     "damaged-compression",
-                    f"The {self._name} data is damaged ({error}); everything before was read.",
+                    f"The {self._name} data is damaged ({error}); the last frames before the damage may be missing.",
                 ) from error
             self._pending = b""
             if octets:
