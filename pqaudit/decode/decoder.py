@@ -111,7 +111,24 @@ class Decoder:
         Messages of TCP streams are returned that wait behind a gap and can surely be told apart.
         """
         self._reassembler.flush()
-        return self._tcp.flush()
+        return [*self._beginnings(), *self._tcp.flush()]
+
+    def _beginnings(self) -> list[Datagram]:
+        """What the first fragments show of datagrams whose others never came; IKE directly in UDP only."""
+        found: list[Datagram] = []
+        for key, whole, time, digits, vlan, file in self._reassembler.remains():
+            if whole.protocol != _UDP:
+                continue
+            frame = Frame(time, digits, 0, whole.data, len(whole.data) + whole.missing, file, whole.frames[-1])
+            walk = _Walk(frame)
+            walk.vlan = vlan
+            walk.frames = whole.frames
+            try:
+                self._udp(walk, key[0], key[1], 0, len(whole.data), whole.missing)
+            except MalformedError as error:
+                self._log.add("truncated-frames", file, whole.frames[-1], str(error))
+            found += walk.found
+        return found
 
     def _fall_back(self, walk: _Walk) -> Layer | None:
         """Have scapy find the IP packet in a frame of a link type that is not read here."""
@@ -168,7 +185,9 @@ class Decoder:
             # IPv6 does not put the protocol in the key: the first fragment names it (RFC 8200 section 4.5).
             key = (source, destination, protocol if len(source) == 4 else _FRAGMENT, fragment.identification)
             piece = Piece(fragment.offset, walk.data[start:end], missing, fragment.more, protocol)
-            whole = self._reassembler.add(key, piece, walk.frame.time, walk.frame.source, walk.frames)
+            frame = walk.frame
+            whole = self._reassembler.add(key, piece, frame.time, frame.source, walk.frames, frame.digits, walk.vlan)
+            walk.found += self._beginnings()
             if whole is None:
                 return None
             walk.data = whole.data

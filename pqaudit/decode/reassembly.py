@@ -54,6 +54,20 @@ class Whole(NamedTuple):
     frames: tuple[int, ...]
 
 
+class Remains(NamedTuple):
+    """The beginning of a datagram whose other fragments never came: a capture filter on ports drops them.
+
+    ``time``, ``digits`` and ``vlan`` are those of its first fragment in the capture.
+    """
+
+    key: Key
+    whole: Whole
+    time: int
+    digits: int
+    vlan: int | None
+    file: str
+
+
 class _Partial:
     """A datagram of which parts are there.
 
@@ -65,6 +79,7 @@ class _Partial:
         "compared",
         "data",
         "digests",
+        "digits",
         "first_file",
         "first_frame",
         "first_time",
@@ -73,12 +88,16 @@ class _Partial:
         "octets",
         "protocol",
         "received",
+        "repeats",
         "starts",
         "state",
         "total",
+        "vlan",
     )
 
-    def __init__(self, time: int, file: str, frame: int) -> None:
+    def __init__(self, time: int, file: str, frame: int, digits: int, vlan: int | None) -> None:
+        self.digits = digits
+        self.vlan = vlan
         self.first_time = time
         self.first_file = file
         self.first_frame = frame
@@ -93,6 +112,8 @@ class _Partial:
         self.octets = 0
         self.total: int | None = None
         self.state = _OPEN
+        # Fragments of a datagram that is whole already, cut otherwise: their beginning tells nothing new.
+        self.repeats = False
 
     def release(self, state: int) -> None:
         """Drop the octets, and keep only what recognises latecomers."""
@@ -122,6 +143,7 @@ class Reassembler:
         self._held: OrderedDict[Key, _Partial] = OrderedDict()
         self._octets = 0
         self._previous_time = 0
+        self._remains: list[Remains] = []
 
     @property
     def octets(self) -> int:
@@ -132,10 +154,13 @@ class Reassembler:
         """Datagrams held, those among them of which only a trace is kept."""
         return len(self._held)
 
-    def add(self, key: Key, piece: Piece, time: int, file: str, frames: tuple[int, ...]) -> Whole | None:
+    def add(
+        self, key: Key, piece: Piece, time: int, file: str, frames: tuple[int, ...], digits: int, vlan: int | None
+    ) -> Whole | None:
         """Add a fragment; the datagram when this completes it."""
         self._expire(time)
         length = len(piece.data) + piece.missing
+        repeats = False
         partial = self._held.get(key)
         if partial is not None and abs(time - partial.first_time) > self._timeout:
             self._give_up(key, partial, "fragments-timed-out")
@@ -145,12 +170,14 @@ class Reassembler:
                 if partial.state == _FOREIGN and partial.total is not None and partial.received >= partial.total:
                     del self._held[key]  # so that the next datagram of this identification starts afresh
                 return None
+            repeats = partial.state == _DONE
             del self._held[key]
             partial = None
         if not self._valid(piece, length, file, frames[-1]):
             return None
         if partial is None:
-            partial = _Partial(time, file, frames[0])
+            partial = _Partial(time, file, frames[0], digits, vlan)
+            partial.repeats = repeats
             self._held[key] = partial
         fault = self._insert(partial, piece, length, frames)
         if fault is not None:
@@ -168,6 +195,11 @@ class Reassembler:
             return whole
         self._evict()
         return None
+
+    def remains(self) -> list[Remains]:
+        """Beginnings of datagrams that were given up since the last call."""
+        found, self._remains = self._remains, []
+        return found
 
     def flush(self) -> None:
         """End of input: what is incomplete stays so."""
@@ -285,9 +317,27 @@ class Reassembler:
         del self._held[key]
         self._octets -= partial.octets
         if partial.state == _OPEN:
+            if partial.starts and partial.starts[0] == 0 and not partial.repeats:
+                self._keep_beginning(key, partial)
             self._log.add(
                 slug,
                 partial.first_file,
                 partial.first_frame,
                 f"Of an IP datagram in fragments {partial.received} octets were captured and the rest never came.",
             )
+
+    def _keep_beginning(self, key: Key, partial: _Partial) -> None:
+        parts: list[bytes] = []
+        position = 0
+        for start in partial.starts:
+            if start != position:
+                break
+            parts.append(partial.data[start])
+            position += partial.lengths[start]
+            if len(partial.data[start]) < partial.lengths[start]:
+                break
+        data = b"".join(parts)
+        # How much is missing is not known where the last fragment never came; one octet says that something is.
+        missing = max(1, (partial.total or 0) - len(data))
+        whole = Whole(partial.protocol, data, missing, tuple(sorted(partial.frames)))
+        self._remains.append(Remains(key, whole, partial.first_time, partial.digits, partial.vlan, partial.first_file))

@@ -8,12 +8,13 @@ included, and what belongs together is decided when everything is known: the ans
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from pqaudit.ike.numbers import MAJOR_IKEV1, ZERO_SPI
 from pqaudit.sa.association import InitMessage, SecurityAssociation, V1Phase1Message
 from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
 from pqaudit.sa.message_ids import MessageIds
-from pqaudit.sa.messages import add_file_counts
+from pqaudit.sa.messages import InitContent, add_file_counts
 from pqaudit.sa.reference import Path, Reference
 
 CONFLICTING_RESPONSES = "conflicting-responses"
@@ -121,10 +122,19 @@ def _name_bounds(association: SecurityAssociation, *, responder_spis: bool) -> N
 
 def _mark_conflicts(found: list[SecurityAssociation]) -> None:
     selecting = [association.selecting_responses for association in found]
-    total = sum(map(len, selecting))
+    responses = [message.content for messages in selecting for message in messages]
+    if not any(_conflict(one, other) for one, other in combinations(responses, 2)):
+        return
     for association, messages in zip(found, selecting, strict=True):
-        for message in messages if total > 1 else ():
+        for message in messages:
             association.add_anomaly(CONFLICTING_RESPONSES, message.seen.first)
+
+
+def _conflict(one: InitContent, other: InitContent) -> bool:
+    """True when two responses cannot be the same message, of which one capture holds less than another."""
+    if one.responder_spi != other.responder_spi or one.proposals != other.proposals:
+        return True
+    return not (one.truncated or other.truncated)
 
 
 def _distribute(found: list[SecurityAssociation], rest: list[SecurityAssociation]) -> None:

@@ -32,7 +32,8 @@ def find_negotiation(sa: SecurityAssociation) -> Negotiation:
     """Find the deciding messages; independent of the order in which evidence came."""
     requests = sorted(sa.requests.values(), key=_order)
     responses = sorted(sa.responses.values(), key=_order)
-    retries = max(0, len(requests) - 1)
+    # A request that one capture cut off may be one that another holds whole.
+    retries = max(0, len([r for r in requests if not r.content.truncated]) - 1)
     response = next((r for r in responses if r.content.selects), None)
     if response is not None:
         return Negotiation(_request_for(response, requests), response, "selected", None, retries)

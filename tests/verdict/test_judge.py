@@ -196,6 +196,18 @@ def test_response_cut_behind_its_sa_payload_is_used_and_marked(tmp_path: Path) -
     assert "packet-truncated" in [a["id"] for a in own["anomalies"]]
 
 
+def test_a_message_that_one_capture_cut_off_is_still_one_message(tmp_path: Path) -> None:
+    hybrid = [X25519, b.addke(1, 36)]
+    frames = b.negotiated(hybrid, hybrid).frames
+    whole = b.pcap(frames, tmp_path / "whole.pcap")
+    cut = b.pcap(frames, tmp_path / "cut.pcap", snaplen=14 + 20 + 8 + 28 + 4 + 8 + 12 + 8 + 8 + 8 + 10)
+    findings, _ = audit(whole, cut)
+    (own,) = [f["pqaudit"] for f in findings]
+    assert own["verdict"] == "hybrid-ml-kem"
+    assert own["observed"]["ike_sa_init_retries"] == 0
+    assert "conflicting-responses" not in [a["id"] for a in own["anomalies"]]
+
+
 def test_two_readings_of_a_response_are_no_verdict(tmp_path: Path) -> None:
     # RFC 7296 section 3.3.6: the accepted proposal holds one transform of each type.
     both = (*b.SUITE, X25519, b.addke(1, 36), b.addke(1, 0))
