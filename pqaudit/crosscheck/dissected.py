@@ -236,8 +236,3 @@ def _shown_number(item: _Item) -> int:
         return int(item.shown, 0)
     except ValueError:
         return -1
-
-
-def value_text(value: Value) -> str:
-    """A value for a person; None is a field that is not there."""
-    return "absent" if value is None else str(value)

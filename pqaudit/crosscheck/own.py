@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.reader import read_capture
@@ -34,7 +34,7 @@ def own_readings(
     options: ReadOptions,
     note: Callable[[InputNote], None],
     marked: frozenset[int] = frozenset(),
-) -> Iterator[Reading]:
+) -> Generator[Reading, None, None]:
     """Read a capture with our own parser. Octets on an IKE port that it refuses give a reading without fields.
 
     Args:
