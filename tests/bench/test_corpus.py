@@ -81,7 +81,7 @@ def test_many_small_files_share_their_sas(tmp_path: Path) -> None:
 
 def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = _run(tmp_path, capsys, "start", "mixed", "vlan", "pcapng", "dense", "many", "memory")
-    for name in ("pqaudit --help", "mixed pcap", "VLAN-tagged", "three interfaces", "us a message", "memory, 0.004 GB"):
+    for name in ("pqaudit --help", "mixed pcap", "VLAN-tagged", "four interfaces", "us a message", "memory, 0.004 GB"):
         assert name in printed
     assert list(tmp_path.iterdir()) == []
 
