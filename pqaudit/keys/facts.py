@@ -34,7 +34,7 @@ class OpenedMessage(NamedTuple):
     Attributes:
         key: message ID, exchange type, sender and direction.
         first: the first packet that carried it or a fragment of it.
-        fragments: how many fragments it came in, 0 for none.
+        fragments: how many fragments it came in, 0 for none; the most where it was sent in several ways.
         payload_types: types of the payloads inside, in order.
         ke_method, ke_octets: of the KE payload, or None.
         proposals: of the SA payload, or None.
@@ -114,7 +114,7 @@ class OpenedExchange(NamedTuple):
 
     @property
     def ke_method(self) -> int | None:
-        """The KE method that both sides sent, or that the only side seen sent; None when there is none or they differ."""
+        """The KE method of both sides, or of the only side seen; None when there is none or they differ."""
         methods = {m.ke_method for m in (self.request, self.response) if m is not None}
         return methods.pop() if len(methods) == 1 else None
 
@@ -169,8 +169,8 @@ class _Pieces:
     def merge(self, other: _Pieces) -> None:
         self.first = min(self.first, other.first)
         self.plaintext_checked = self.plaintext_checked and other.plaintext_checked
-        if self.inner_type is None:
-            self.inner_type = other.inner_type
+        if self.inner_type is None or (other.inner_type is not None and other.inner_type < self.inner_type):
+            self.inner_type = other.inner_type if other.inner_type is not None else self.inner_type
         for number, piece in other.octets.items():
             self.octets[number] = min(piece, self.octets.get(number, piece))
         keep_smallest(self.octets, MOST_FRAGMENTS)
@@ -183,11 +183,12 @@ class _Pieces:
 
 @dataclass(slots=True)
 class OpenedFacts:
-    """All that keys opened of one IKE SA. ``merge`` gives the same whatever the order, and merging twice changes nothing.
+    """All that keys opened of one IKE SA. Merging gives the same in any order, and twice the same as once.
 
     Attributes:
-        messages: what was opened, the lowest message IDs of each exchange type.
-        unreadable: messages that pass the integrity check but whose payloads do not fit together.
+        messages: what was opened, the lowest message IDs of each exchange type; INFORMATIONAL without payloads (a
+            sign of life) is only counted.
+        unreadable: messages from fragments that pass the integrity check but whose payloads do not fit together.
         packets: packets by file, exchange type and outcome (``OPENED`` or a value of ``Closed``).
         sources: lines of the table whose keys opened something.
         overflow: True when messages were left out.
@@ -209,8 +210,9 @@ class OpenedFacts:
             return
         self.sources.add(outcome.source)
         key = ProtectedKey(header.message_id, header.exchange_type, header.from_initiator, header.is_response)
-        if not outcome.fragments:
-            self._finish(key, 0, parse_inner(header, outcome.inner_type, outcome.octets), outcome, reference)
+        if outcome.inner is not None:
+            if outcome.inner.payloads or header.exchange_type != Exchange.INFORMATIONAL:
+                self._keep(_message(key, 0, outcome.inner, reference))
             return
         inner_type = outcome.inner_type if outcome.fragment == 1 else None
         pieces = _Pieces(reference, outcome.plaintext_checked, inner_type, {outcome.fragment: outcome.octets})
@@ -277,7 +279,7 @@ class OpenedFacts:
     def _add_pieces(self, key: ProtectedKey, total: int, pieces: _Pieces) -> None:
         done = self.messages.get(key)
         if done is not None:
-            self._keep(done._replace(first=min(done.first, pieces.first)))
+            self._keep(done._replace(first=min(done.first, pieces.first), fragments=max(done.fragments, total)))
             return
         if key in self.unreadable:
             self._keep_unreadable(key, pieces.first)
@@ -285,7 +287,7 @@ class OpenedFacts:
         known = self._pending.get((key, total))
         if known is None:
             known = self._pending[key, total] = pieces.copy()
-            if keep_smallest(self._pending, MOST_PENDING):
+            if keep_smallest(self._pending, MOST_PENDING) or total > MOST_FRAGMENTS:
                 self.overflow = True
         else:
             known.merge(pieces)
@@ -294,43 +296,26 @@ class OpenedFacts:
         plain = b"".join(known.octets[number] for number in sorted(known.octets))
         header = Header(b"", b"", 0, 0, key.exchange_type, 0, key.message_id, 0)
         inner = parse_inner(header, known.inner_type, plain)
-        self._finish(key, total, inner, known, known.first)
-
-    def _finish(
-        self, key: ProtectedKey, fragments: int, inner: InnerMessage, origin: Opened | _Pieces, first: Reference
-    ) -> None:
         # An integrity check beside the cipher says nothing of the encryption key; chance does not make a whole chain.
-        if not inner.complete and not origin.plaintext_checked:
-            self._keep_unreadable(key, first)
-            return
-        exchange = inner.key_exchange
-        association = inner.security_association
-        self._keep(
-            OpenedMessage(
-                key,
-                first,
-                fragments,
-                inner.payload_types,
-                None if exchange is None else exchange.method,
-                None if exchange is None else exchange.octets,
-                inner.proposals,
-                association is None or association.complete,
-                inner.notifies,
-                inner.faults,
-            )
-        )
+        if inner.complete or known.plaintext_checked:
+            self._keep(_message(key, total, inner, known.first))
+        else:
+            self._keep_unreadable(key, known.first)
 
     def _keep(self, message: OpenedMessage) -> None:
         key = message.key
-        first = message.first
-        known = self.messages.get(key)
-        if known is not None and known.first <= first:
-            message = known
-        first = min(first, self.unreadable.pop(key, first))
+        known = self.messages.get(key, message)
+        first = min(message.first, known.first, self.unreadable.pop(key, message.first))
+        fragments = max(message.fragments, known.fragments)
         for waiting in [each for each in self._pending if each[0] == key]:
             first = min(first, self._pending.pop(waiting).first)
-        self.messages[key] = message if message.first <= first else message._replace(first=first)
-        self._bound(key.exchange_type)
+            fragments = max(fragments, waiting[1])
+        kept = min(known, message, key=lambda each: each.first)
+        self.messages[key] = kept._replace(first=first, fragments=fragments)
+        same = [each for each in self.messages if each.exchange_type == key.exchange_type]
+        if len(same) > MOST_PROTECTED_MESSAGES:
+            del self.messages[max(same)]
+            self.overflow = True
 
     def _keep_unreadable(self, key: ProtectedKey, first: Reference) -> None:
         known = self.messages.get(key)
@@ -343,11 +328,22 @@ class OpenedFacts:
         if keep_smallest(self.unreadable, MOST_PROTECTED_MESSAGES):
             self.overflow = True
 
-    def _bound(self, exchange_type: int) -> None:
-        same = [key for key in self.messages if key.exchange_type == exchange_type]
-        if len(same) > MOST_PROTECTED_MESSAGES:
-            del self.messages[max(same)]
-            self.overflow = True
+
+def _message(key: ProtectedKey, fragments: int, inner: InnerMessage, first: Reference) -> OpenedMessage:
+    exchange = inner.key_exchange
+    association = inner.security_association
+    return OpenedMessage(
+        key,
+        first,
+        fragments,
+        inner.payload_types,
+        None if exchange is None else exchange.method,
+        None if exchange is None else exchange.octets,
+        inner.proposals,
+        association is None or association.complete,
+        inner.notifies,
+        inner.faults,
+    )
 
 
 def _chain(exchange: OpenedExchange, followups: list[OpenedExchange]) -> Iterator[OpenedExchange]:

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from pqaudit.decode.datagram import Datagram
 from pqaudit.ike.header import Header
-from pqaudit.ike.numbers import Exchange
+from pqaudit.ike.numbers import MAJOR_IKEV2, Exchange
 from pqaudit.keys.facts import OPENED, OpenedFacts
 from pqaudit.keys.table import Closed, KeySource, KeyTable, SaKeys, SpiPair
 from pqaudit.sa.reference import Reference
 
 _FAILED = (Closed.INTEGRITY, Closed.OTHER_DIRECTION)
+_IN_THE_CLEAR = (Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME)
 _MOST_LINES_NAMED = 8
 
 
@@ -48,10 +49,12 @@ class OpenedTable:
         return len(self._facts)
 
     def add(self, datagram: Datagram, header: Header, keys: KeyTable) -> None:
-        """Open the message of ``datagram`` with ``keys``; any message of IKEv2 may be given.
+        """Open the message of ``datagram`` with ``keys``; any message may be given, those of IKEv1 are passed over.
 
         Messages of SAs without keys are counted in ``counters["messages-without-keys"]``.
         """
+        if header.major != MAJOR_IKEV2:
+            return
         outcome = keys.open(header, datagram.payload)
         pair = (header.initiator_spi, header.responder_spi)
         if outcome is Closed.NOT_ENCRYPTED:
@@ -60,8 +63,7 @@ class OpenedTable:
             turned = (pair[1], pair[0])
             if turned in keys:
                 self._reversed.add(turned)
-            # Without keys there is no look at the payloads; IKE_SA_INIT is never encrypted.
-            if header.exchange_type != Exchange.IKE_SA_INIT:
+            if header.exchange_type not in _IN_THE_CLEAR:
                 self.counters["messages-without-keys"] += 1
             return
         facts = self._facts.get(pair)
@@ -124,9 +126,10 @@ class OpenedTable:
                 "IKE_INTERMEDIATE there are new keys: does the table have a line for every stage?"
             )
             found.append(("keys-incomplete", first, text))
-        if facts.unreadable:
+        unreadable = facts.count(Closed.UNREADABLE) + len(facts.unreadable)
+        if unreadable:
             text = (
-                f"{len(facts.unreadable)} messages pass the integrity check but hold no payloads that fit together: "
+                f"{unreadable} messages pass the integrity check but hold no payloads that fit together: "
                 "SK_ai and SK_ar are right, SK_ei, SK_er or the encryption algorithm is not. Nothing of them is used."
             )
             found.append(("encryption-keys-wrong", first, text))
@@ -135,6 +138,12 @@ class OpenedTable:
                 f"the cryptographic library here does not do {lines[0].encryption.name} with {lines[0].integrity.name}."
             )
             found.append(("algorithm-unavailable", first, text))
+        if facts.count(Closed.CUT_OFF):
+            text = (
+                f"{facts.count(Closed.CUT_OFF)} encrypted packets were captured only in part and cannot be opened. "
+                "Capture with a larger snapshot length."
+            )
+            found.append(("packets-cut-off", first, text))
         unused = [each for each in lines if each.source not in facts.sources]
         if opened and unused:
             text = f"the keys of {_named(tuple(unused))} open nothing. Are they of this SA?"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pqaudit.ike.header import Header
 from pqaudit.ike.numbers import FRAGMENT_HEADER_OCTETS, GENERIC_HEADER_OCTETS, HEADER_OCTETS, Payload
 from pqaudit.keys.algorithms import Encryption, Integrity
+from pqaudit.keys.inner import InnerMessage, parse_inner
 
 _GENERIC = Struct("!BxH")
 _FRAGMENT = Struct("!HH")
@@ -69,6 +70,7 @@ class Opened:
         inner_type: type of the first payload inside; says nothing in fragments after the first.
         fragment, fragments: number and total of an SKF payload; 0 and 0 for SK.
         octets: the payloads, or the fragment's part of them, without padding.
+        inner: the payloads of SK; None for a fragment.
         plaintext_checked: True when the check covers the decryption (an AEAD). Otherwise a wrong encryption key beside
             a right integrity key shows only in payloads that do not fit together.
         source: the line whose keys opened it.
@@ -79,6 +81,7 @@ class Opened:
     fragment: int
     fragments: int
     octets: bytes = field(repr=False)
+    inner: InnerMessage | None = field(repr=False)
     plaintext_checked: bool
     source: KeySource
 
@@ -149,8 +152,10 @@ class KeyTable:
         for each in keys:
             plain = unseal(each, from_initiator, message, sealed.start)
             if isinstance(plain, bytes):
-                checked = each.encryption.authenticates
-                return Opened(header, sealed.inner_type, sealed.fragment, sealed.fragments, plain, checked, each.source)
+                opened = _opened(header, sealed, plain, each)
+                if opened is not None:
+                    return opened
+                plain = Closed.UNREADABLE
             if plain is not Closed.INTEGRITY:
                 why = plain
         if why is Closed.INTEGRITY and any(
@@ -158,6 +163,17 @@ class KeyTable:
         ):
             return Closed.OTHER_DIRECTION
         return why
+
+
+def _opened(header: Header, sealed: Sealed, plain: bytes, keys: SaKeys) -> Opened | None:
+    """The opened payload, or None when its payloads show that the encryption key is wrong."""
+    checked = keys.encryption.authenticates
+    inner = None
+    if not sealed.fragments:
+        inner = parse_inner(header, sealed.inner_type, plain)
+        if not inner.complete and not checked:
+            return None
+    return Opened(header, sealed.inner_type, sealed.fragment, sealed.fragments, plain, inner, checked, keys.source)
 
 
 def find_encrypted(header: Header, message: bytes) -> Sealed | Closed:

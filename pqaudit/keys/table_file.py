@@ -33,7 +33,8 @@ _HEX = re.compile(r"(?:0[xX])?([0-9a-fA-F]*)")
 _UNCHECKED = re.compile(r"ANY\s+\d+[- ]bits", re.IGNORECASE)
 # A column too many or too few puts a key where a name belongs: what may be one is not repeated in a message.
 _MAY_BE_SECRET = re.compile(r"[0-9a-fA-F]{8}")
-_MOST_SHOWN_CHARACTERS = 60
+_MOST_COMPARED_CHARACTERS = 60
+_MOST_SHOWN_CHARACTERS = 16  # of what resembles no name; a key of 128 bits takes more in any notation
 
 
 class KeyFileFault(NamedTuple):
@@ -102,8 +103,10 @@ class _Reader:
 
     def _entry(self, text: str) -> None:
         try:
-            fields = next(csv.reader([text], strict=True, skipinitialspace=True))
+            fields = next(csv.reader([text], skipinitialspace=True)) if text.count('"') % 2 == 0 else None
         except (csv.Error, StopIteration):
+            fields = None
+        if fields is None:
             self.fault("quotes", f"The quotes do not fit together. Write {_FORM}")
             return
         if len(fields) != len(COLUMNS):
@@ -194,8 +197,9 @@ class _Reader:
         return found
 
     def _unknown(self, what: str, name: str, names: list[str]) -> None:
-        shown = "" if _MAY_BE_SECRET.search(name) else f" {name[:_MOST_SHOWN_CHARACTERS]!r}"
-        close = get_close_matches(name[:_MOST_SHOWN_CHARACTERS], names, n=1) if shown else []
+        close = get_close_matches(name[:_MOST_COMPARED_CHARACTERS], names, n=1)
+        is_name = (close or len(name) <= _MOST_SHOWN_CHARACTERS) and not _MAY_BE_SECRET.search(name)
+        shown = f" {name[:_MOST_COMPARED_CHARACTERS]!r}" if is_name else ""
         hint = f'Did you mean "{close[0]}"? ' if close else ""
         self.fault(f"unknown-{what}", f"Unknown {what} algorithm{shown}. {hint}Write one of {_listed(names)}.")
 
