@@ -15,7 +15,10 @@ import click
 from pqaudit.cli.reading import (
     custom_rules,
     exit_code,
+    keys_option,
+    keys_or_exit,
     opened_output,
+    opened_table,
     port_option,
     progress_bar,
     report_failures,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pqaudit.finding.document import Document
+    from pqaudit.keys.opened import OpenedTable
     from pqaudit.rules.rulebook import Rulebook
 
 VERDICTS = ("classical-only", "undetermined", "rfc9370-non-standard", "ml-kem-only", "hybrid-ml-kem")
@@ -63,6 +67,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
 @port_option
 @tunnels_option
 @rules_option
+@keys_option
 @click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="SAs shown in the table.")
 @click.option(
     "--workers",
@@ -80,6 +85,7 @@ def command(
     ports: tuple[int, ...],
     tunnels: bool,
     rules_folder: Path | None,
+    key_files: tuple[Path, ...],
     rows: int,
     workers: int | None,
     sensor: str | None,
@@ -97,19 +103,31 @@ def command(
     rulebook = rulebook_or_exit(rules_folder)
     # What is built holds no cycles; looking for them again and again took a quarter of the time of large runs.
     gc.disable()
+    keys = keys_or_exit(key_files)
     # Imported late so that --help and wrong usage answer at once.
     from pqaudit.capture.discover import find_captures
     from pqaudit.finding.document import Observer
     from pqaudit.finding.stream import drain_findings
+    from pqaudit.outputs.escape import printable
     from pqaudit.parallel import read_side_by_side
-    from pqaudit.pipeline import AuditRun, ReadOptions
+    from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 
     run = AuditRun()
+    opened: OpenedTable | None = None
     sources = find_captures(paths, run.notes.append)
     with progress_bar(sources) as progress:
         options = ReadOptions(ports, tunnels, digest=form == "json")
-        read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
+        if keys is None:
+            read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
+        else:
+            opened = opened_table()
+            add = opened.add
+            # One process, so that keys stay in it.
+            read_inputs(sources, run, options, progress=progress, on_message=lambda d, m: add(d, m.header, keys))
     report_notes(run)
+    if opened is not None and keys is not None:
+        for note in opened.notes(keys):
+            click.echo(f"pqaudit: note: keys: {printable(str(note))}", err=True)
     if run.interrupted:
         click.echo("pqaudit: interrupted; this is what was found so far", err=True)
     observer = Observer(sensor or socket.gethostname())
@@ -120,7 +138,7 @@ def command(
 
     def findings() -> Iterator[Document]:
         nonlocal failing
-        found = drain_findings(run.table, rulebook, observer)
+        found = drain_findings(run.table, rulebook, observer, opened)
         for finding in found if custom is None else custom.apply(found):
             failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
             yield finding

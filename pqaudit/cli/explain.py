@@ -10,6 +10,9 @@ import click
 
 from pqaudit.cli.reading import (
     exit_code,
+    keys_option,
+    keys_or_exit,
+    opened_table,
     port_option,
     progress_bar,
     report_notes,
@@ -27,8 +30,14 @@ MOST_SIGHTINGS = 10_000
 @port_option
 @tunnels_option
 @rules_option
+@keys_option
 def command(
-    paths: tuple[str, ...], spi: str | None, ports: tuple[int, ...], tunnels: bool, rules_folder: Path | None
+    paths: tuple[str, ...],
+    spi: str | None,
+    ports: tuple[int, ...],
+    tunnels: bool,
+    rules_folder: Path | None,
+    key_files: tuple[Path, ...],
 ) -> None:
     """Tell one IKE SA as a story: who offered what, what was selected, what was seen to run, and the rule that decided.
 
@@ -39,6 +48,7 @@ def command(
     """
     wanted = _spi(spi)
     rulebook = rulebook_or_exit(rules_folder)
+    keys = keys_or_exit(key_files)
     from rich.console import Console
 
     from pqaudit.capture.discover import find_captures
@@ -47,15 +57,19 @@ def command(
     from pqaudit.finding.stream import drain_findings
     from pqaudit.ike.ikev1 import V1Message
     from pqaudit.ike.message import Message
+    from pqaudit.outputs.escape import printable
     from pqaudit.outputs.story import Sighting, write_story
     from pqaudit.outputs.wording import exchanges_text
     from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 
     run = AuditRun()
     sightings: list[Sighting] = []
+    opened = None if keys is None else opened_table()
 
     def keep(datagram: Datagram, message: Message | V1Message) -> None:
         header = message.header
+        if keys is not None and opened is not None:
+            opened.add(datagram, header, keys)
         matches = wanted is None or any(
             value.hex().startswith(wanted) for value in (header.initiator_spi, header.responder_spi)
         )
@@ -67,7 +81,7 @@ def command(
     with progress_bar(sources) as progress:
         read_inputs(sources, run, ReadOptions(ports, tunnels), progress=progress, on_message=keep)
     observer = Observer(socket.gethostname())
-    findings = list(drain_findings(run.table, rulebook, observer))
+    findings = list(drain_findings(run.table, rulebook, observer, opened))
     found = [
         f
         for f in findings
@@ -75,6 +89,8 @@ def command(
         or any((f["pqaudit"]["ike"][side] or "").startswith(wanted) for side in ("initiator_spi", "responder_spi"))
     ]
     report_notes(run)
+    for note in opened.notes(keys) if keys is not None and opened is not None else ():
+        click.echo(f"pqaudit: note: keys: {printable(str(note))}", err=True)
     if not found:
         code = exit_code(run, False)
         if code:

@@ -18,6 +18,8 @@ from pqaudit.rules.rulebook import Rulebook, load_rulebook
 
 if TYPE_CHECKING:
     from pqaudit.finding.custom_rules import CustomRules
+    from pqaudit.keys.opened import OpenedTable
+    from pqaudit.keys.table import KeyTable
 
 PORT = click.IntRange(1, 65535)
 
@@ -41,6 +43,42 @@ rules_option = click.option(
     metavar="DIR",
     help="Folder of your own rules; files named like built-in ones replace them.",
 )
+
+
+keys_option = click.option(
+    "--keys",
+    "key_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Keys of IKE SAs as Wireshark's ikev2_decryption_table; what they open is added to findings and changes no "
+    "verdict.",
+)
+
+
+def keys_or_exit(files: tuple[Path, ...]) -> KeyTable | None:
+    """The keys in files, or None without any; every fault in them is told, and the keys of good lines are used."""
+    if not files:
+        return None
+    from pqaudit.keys.table import KeyTable
+    from pqaudit.keys.table_file import read_decryption_table
+
+    table = KeyTable()
+    for file in files:
+        keys, faults = read_decryption_table(file)
+        table = table.joined(keys)
+        for fault in faults:
+            click.echo(f"pqaudit: note: keys: {fault}", err=True)
+    if not len(table):
+        raise click.UsageError("no key could be read from " + ", ".join(str(file) for file in files))
+    return table
+
+
+def opened_table() -> OpenedTable:
+    """An empty table of what keys open; its module brings ciphers along and is loaded only here."""
+    from pqaudit.keys.opened import OpenedTable
+
+    return OpenedTable()
 
 
 def rulebook_or_exit(folder: Path | None) -> Rulebook:

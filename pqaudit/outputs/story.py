@@ -80,6 +80,8 @@ def write_story(finding: Document, sightings: Sequence[Sighting], rulebook: Rule
         console.print(
             Text(f"  Departs from {deviation['source']}: {deviation['id']}. Required: {deviation['requirement']}")
         )
+    if "opened" in own:
+        _write_opened(own["opened"], console)
     _heading(console, "Evidence")
     for entry in own["evidence"]:
         console.print(Text(f"  {printable(entry['file'])} #{entry['frame']}: {printable(entry['what'])}"))
@@ -89,6 +91,30 @@ def write_story(finding: Document, sightings: Sequence[Sighting], rulebook: Rule
     _heading(console, "Frame by frame")
     for sighting in sightings:
         _write_sighting(sighting, registry, console)
+
+
+def _write_opened(opened: Document, console: Console) -> None:
+    _heading(console, "Opened with your keys")
+    confirmed = {True: "as selected", False: "not as selected", None: "not enough opened to compare"}
+    console.print(Text(f"  {opened['messages']} messages opened, {opened['messages_not_opened']} not"))
+    for exchange in opened["intermediate_key_exchanges"]:
+        console.print(Text(f"  IKE_INTERMEDIATE {exchange['message_id']}: {_inside(exchange)}"))
+    console.print(Text(f"  Additional key exchanges: {confirmed[opened['confirms_selection']]}"))
+    for negotiation in opened["negotiations"]:
+        line = f"  {negotiation['purpose']}, message ID {negotiation['message_id']}: KE {_inside(negotiation)}"
+        selected = negotiation["selected"]
+        if selected is not None:
+            names = [e["name"] for e in selected["additional_key_exchanges"]]
+            line += f", selected {' + '.join([*selected['encryption'], *names])}"
+        line += "".join(f", then {_inside(followup)}" for followup in negotiation["followup_key_exchanges"])
+        if negotiation["successor"] is not None:
+            line += f", made IKE SA {negotiation['successor']['initiator_spi']}"
+        console.print(Text(line))
+
+
+def _inside(exchange: Document) -> str:
+    method = exchange["key_exchange"]
+    return "none" if method is None else f"{method['name']}{'' if exchange['done'] else ' (one side seen)'}"
 
 
 def _heading(console: Console, text: str) -> None:

@@ -60,12 +60,17 @@ def _order(message: InitMessage) -> tuple[object, bytes]:
 
 
 def _request_for(response: InitMessage, requests: list[InitMessage]) -> InitMessage | None:
-    """The last request before the response, one between the same two ends if there is any."""
-    before = [r for r in requests if r.seen.first <= response.seen.first] or requests[:1]
+    """The last request before the response, one between the same two ends if there is any.
+
+    Where clocks of two capture points put every request behind the response, the last one with its KE method.
+    """
+    candidates = [r for r in requests if r.seen.first <= response.seen.first]
+    if not candidates:
+        method = response.content.ke_method
+        candidates = [r for r in requests if r.content.ke_method == method] or requests
     way = response.seen.path
-    same = [r for r in before if (r.seen.path.source, r.seen.path.destination) == (way.destination, way.source)]
-    candidates = same or before
-    return candidates[-1] if candidates else None
+    same = [r for r in candidates if (r.seen.path.source, r.seen.path.destination) == (way.destination, way.source)]
+    return (same or candidates or [None])[-1]
 
 
 def _refusal(response: InitMessage, request_seen: bool) -> tuple[str, KeptNotify | None]:

@@ -162,6 +162,20 @@ def test_answers_that_create_no_sa(answer: b.Payload, reason: str, spi_r: bytes,
     assert [e["id"] for e in own["offered"]["additional_key_exchanges"]] == [36]
 
 
+def test_a_clock_that_is_behind_does_not_choose_the_request_before_the_retry(tmp_path: Path) -> None:
+    # The responder's side was captured by a clock that runs ten seconds slow; RFC 7296 section 1.2 has the retry.
+    first = b.udp_frame(b.init_request((*b.SUITE, (b.KE, 14), X25519), method=14, octets=256))
+    retry = b.udp_frame(b.init_request((*b.SUITE, X25519, b.addke(1, 36))))
+    refusal = b.message(b.INIT, [b.notify(17, b"\x00\x1f")], flags=b.RESPONSE)
+    answer = b.init_response((*b.SUITE, X25519, b.addke(1, 36)))
+    requests = b.pcap([first, retry], tmp_path / "a.pcap", start=1_700_000_010)
+    answers = b.pcap([b.udp_frame(refusal, b.B, b.A), b.udp_frame(answer, b.B, b.A)], tmp_path / "b.pcap")
+    findings, _ = audit(requests, answers)
+    (own,) = [f["pqaudit"] for f in findings]
+    assert summary(own)[:2] == ("hybrid-ml-kem", "draft-compliant")
+    assert own["deviations"] == []
+
+
 def test_request_alone(tmp_path: Path) -> None:
     own = one(b.Conversation().send(b.init_request((*b.SUITE, X25519))), tmp_path)
     assert summary(own) == ("undetermined", "response-not-seen", "unknown", "offered")
