@@ -216,7 +216,7 @@ def facts_of(keys: KeyTable, datagrams: list[Datagram]) -> OpenedFacts:
     return only_facts(opened_of(keys, datagrams), keys)
 
 
-def proposal(protocol: int, spi: bytes, *transforms: tuple[int, int]) -> b.Payload:
+def proposal(protocol: int, spi: bytes, *transforms: b.Transform) -> b.Payload:
     kind, body = b.sa(list(transforms))
     header = body[:2] + (len(body) + len(spi)).to_bytes(2, "big") + bytes((1, protocol, len(spi), len(transforms)))
     return (kind, header + spi + body[8:])
@@ -225,7 +225,7 @@ def proposal(protocol: int, spi: bytes, *transforms: tuple[int, int]) -> b.Paylo
 def test_rekey_of_an_ike_sa_with_followup_key_exchanges() -> None:
     """RFC 9370 section 2.2.4: every response that announces one more exchange is repeated in the next request."""
     k = Keys(CBC)
-    hybrid = [(1, 20), (2, 5), (4, X25519), b.addke(1, ML_KEM_768), b.addke(2, ML_KEM_1024)]
+    hybrid: list[b.Transform] = [(1, 20), (2, 5), (4, X25519), b.addke(1, ML_KEM_768), b.addke(2, ML_KEM_1024)]
     offer = [proposal(1, b"new-spiI", *hybrid), b.nonce(), b.ke(X25519, 32)]
     choice = [proposal(1, b"new-spiR", *hybrid), b.nonce(), b.ke(X25519, 32), b.notify(16441, b"link1")]
     # The responder of the IKE SA rekeys it.
