@@ -12,10 +12,9 @@ from pqaudit.finding.document import SCHEMA_VERSION, Document
 from pqaudit.pipeline import AuditRun
 from pqaudit.rules.rulebook import Rulebook
 
-
-def _dump(value: object) -> str:
-    # ASCII only: names of files may hold octets that are no text, and every reader takes escapes.
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+# ASCII only: names of files may hold octets that are no text, and every reader takes escapes. One encoder for all:
+# json.dumps makes a new one for each call with separators.
+_dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 
 
 def write_lines(findings: Iterable[Document], out: TextIO) -> None:

@@ -70,7 +70,8 @@ def _request_for(response: InitMessage, requests: list[InitMessage]) -> InitMess
         candidates = [r for r in requests if r.content.ke_method == method] or requests
     way = response.seen.path
     same = [r for r in candidates if (r.seen.path.source, r.seen.path.destination) == (way.destination, way.source)]
-    return (same or candidates or [None])[-1]
+    chosen = same or candidates
+    return chosen[-1] if chosen else None
 
 
 def _refusal(response: InitMessage, request_seen: bool) -> tuple[str, KeptNotify | None]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from pqaudit.ike.numbers import KE_METHOD_NONE, Exchange, Payload, TransformType
+from pqaudit.ike.payloads import Proposal
+from pqaudit.rules.registry import Registry
 from pqaudit.verdict.deviations import Case
 
 
@@ -19,6 +22,8 @@ def _rekeys(case: Case) -> Iterator[bool]:
     It follows with a later message ID of the same side and before the side's next CREATE_CHILD_SA; other exchanges may
     stand between. A request after which nothing of its side was seen is left out: the capture may have ended there.
     """
+    if Exchange.CREATE_CHILD_SA not in case.sa.protected:
+        return
     for side in (True, False):
         created = _request_ids(case, Exchange.CREATE_CHILD_SA, side)
         followups = _request_ids(case, Exchange.IKE_FOLLOWUP_KE, side)
@@ -45,19 +50,23 @@ def _rekey_with(case: Case) -> bool:
 def _fallback_offered(case: Case) -> bool:
     if case.request is None or case.request.proposals is None:
         return False
-    kind = case.registry.method
+    return _offers_fallback(case.request.proposals, case.registry)
+
+
+@lru_cache(maxsize=1024)
+def _offers_fallback(proposals: tuple[Proposal, ...], registry: Registry) -> bool:
+    """True when ML-KEM was offered beside a way to a classical SA."""
     hybrid = classical = False
-    for proposal in case.request.proposals:
+    for proposal in proposals:
         slots: dict[int, set[int]] = {}
         for transform in proposal.transforms:
             if transform.type > TransformType.SN:
                 slots.setdefault(transform.type, set()).add(transform.id)
-        ml_kem = [ids for ids in slots.values() if any(kind(number).kind == "ml-kem" for number in ids)]
-        main = [t.id for t in proposal.transforms if t.type == TransformType.KE]
+        ml_kem = [ids for ids in slots.values() if any(registry.method(number).kind == "ml-kem" for number in ids)]
         hybrid = hybrid or bool(ml_kem)
-        if any(kind(number).kind == "ml-kem" for number in main):
-            continue
-        classical = classical or all(KE_METHOD_NONE in ids for ids in ml_kem)
+        main = [t.id for t in proposal.transforms if t.type == TransformType.KE]
+        if not any(registry.method(number).kind == "ml-kem" for number in main):
+            classical = classical or all(KE_METHOD_NONE in ids for ids in ml_kem)
     return hybrid and classical
 
 
