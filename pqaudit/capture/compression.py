@@ -11,7 +11,7 @@ from pqaudit.capture.faults import InputFault
 from pqaudit.capture.magic import Format
 from pqaudit.capture.octets import OctetSource
 
-_PIECE = 1 << 16
+_PIECE = 1 << 13
 
 # xz files name the size of their dictionary and may ask for 4 GiB; `xz -9` needs 65 MiB. The zstd library has its own
 # limit, 128 MiB.
@@ -47,23 +47,25 @@ class Decoder(Protocol):
 class DecodedOctets:
     """The octets inside a compressed input; an ``OctetSource``.
 
-    Members that follow one another are read as one, as the command-line tools do.
+    Members that follow one another are read as one, as the command-line tools do. The libraries give nothing of a piece
+    in which they find damage; so pieces are small, to lose little, and always cut at the same places, however short the
+    reads from a pipe are, to give the same frames each time.
     """
 
     def __init__(self, raw: OctetSource, start: bytes, compression: Format) -> None:
         """``start`` is what was already taken from ``raw``. Raises InputFault when a library is missing."""
         self._raw = raw
-        self._pending = start
+        self._start = memoryview(start)
         self._name = compression.value
         self._new_decoder, self._errors = _decoders(compression)
         self._decoder = self._new_decoder()
         self._begun = True
+        self._pending = b""
         self._piece = bytearray(_PIECE)
-        self._piece_length = 0
+        self._fault: InputFault | None = None
 
     def readinto(self, target: memoryview) -> int:
         """See ``OctetSource``."""
-        room = len(target)
         while True:
             if self._decoder.eof:
                 rest = self._decoder.unused_data or b""  # None from lz4 when nothing is left
@@ -71,29 +73,30 @@ class DecodedOctets:
                 self._pending = rest.lstrip(b"\0")
                 self._decoder = self._new_decoder()
                 self._begun = False
+            data, self._pending = self._pending, b""
             ended = False
-            if not self._pending and self._decoder.needs_input:
-                self._pending = self._next_piece()
+            if not data and self._decoder.needs_input:
+                data = self._next_piece()
+                ended = not data
                 if not self._begun:
-                    self._pending = self._pending.lstrip(b"\0")
-                ended = not self._piece_length
-                if ended and not self._begun:
-                    return 0
-                if not ended and not self._pending:
-                    continue
+                    data = data.lstrip(b"\0")
+                    if ended:
+                        return self._end()
+                    if not data:
+                        continue
             self._begun = True
             try:
-                octets = self._decoder.decompress(self._pending, room)
+                octets = self._decoder.decompress(data, len(target))
             except self._errors as error:
                 raise InputFault(
                     "damaged-compression",
                     f"The {self._name} data is damaged ({error}); the last frames before the damage may be missing.",
                 ) from error
-            self._pending = b""
             if octets:
                 target[: len(octets)] = octets
                 return len(octets)
             if ended and not self._decoder.eof:
+                self._end()
                 raise InputFault(
                     "cut-off-record",
                     f"The {self._name} data ends early; it may still be being written, and everything before was read.",
@@ -101,9 +104,28 @@ class DecodedOctets:
                 )
 
     def _next_piece(self) -> bytes:
+        """The next ``_PIECE`` octets of the input; fewer only at its end or before an error, which is kept."""
+        head = self._start[:_PIECE]
+        self._start = self._start[_PIECE:]
+        filled = len(head)
         with memoryview(self._piece) as view:
-            self._piece_length = self._raw.readinto(view)
-        return bytes(self._piece[: self._piece_length])
+            view[:filled] = head
+            while filled < _PIECE and self._fault is None:
+                try:
+                    count = self._raw.readinto(view[filled:])
+                except InputFault as fault:
+                    self._fault = fault
+                    break
+                if not count:
+                    break
+                filled += count
+        return bytes(self._piece[:filled])
+
+    def _end(self) -> int:
+        """The end of the input, if no error made it end."""
+        if self._fault is not None:
+            raise self._fault
+        return 0
 
 
 class _GzipDecoder:

@@ -12,6 +12,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import lz4.frame  # type: ignore[import-untyped]
 import pytest
@@ -299,6 +300,7 @@ def test_a_bomb_is_read_in_bounded_memory(name: str) -> None:
 
 
 CAPTURE = c.pcap([(n, 0, bytes([n]) * n, n) for n in range(1, 100)])
+RANDOM = c.pcap([(n, 0, Random(n).randbytes(300), 300) for n in range(100)])
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)
@@ -325,6 +327,26 @@ def test_damage_and_rubbish_behind_a_member(name: str) -> None:
     frames, notes = read(octets + b"rubbish behind the end")
     assert len(frames) == 99
     assert kinds(notes) == [("damaged-compression", True)]
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+@given(st.data())
+@settings(max_examples=60)
+def test_damage_gives_the_same_frames_however_short_the_reads_are(name: str, data: st.DataObject) -> None:
+    octets = bytearray(COMPRESSORS[name](RANDOM))
+    octets[data.draw(st.integers(20, len(octets) - 1))] ^= data.draw(st.integers(1, 255))
+    size = data.draw(st.integers(1, 20_000))
+    frames, notes = read(*(bytes(octets[at : at + size]) for at in range(0, len(octets), size)))
+    assert (frames, notes) == read(bytes(octets))
+
+
+def test_an_error_while_reading_compressed_octets_keeps_what_was_read() -> None:
+    frames, notes = read(gzip.compress(CAPTURE)[:-20], OSError(errno.EIO, "Input/output error"))
+    assert len(frames) > 50
+    assert kinds(notes) == [("read-error", True)]
+    frames, notes = read(gzip.compress(CAPTURE), OSError(errno.EIO, "Input/output error"))
+    assert len(frames) == 99
+    assert kinds(notes) == [("read-error", True)]
 
 
 def test_a_skippable_frame_before_and_between_those_of_zstd() -> None:
