@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,13 @@ from tests.test_shared_captures import CUSTOM_PORTS
 pytestmark = pytest.mark.usefixtures("real_tshark", "no_child_left")
 
 
+@functools.cache
+def _tshark() -> Tshark:
+    return Tshark(60)
+
+
 def crosscheck(*paths: Path, ports: tuple[int, ...] = ()) -> Crosscheck:
-    tshark = Tshark(60)
+    tshark = _tshark()
     check = Crosscheck(tshark, Gaps(load_gaps(), tshark.version), ReadOptions(ports))
     check.check(map(str, paths))
     return check
