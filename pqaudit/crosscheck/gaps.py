@@ -25,7 +25,7 @@ _KEYS = frozenset(("fields", "own", "tshark", "own_is", "tshark_is"))
 
 @dataclass(frozen=True, slots=True)
 class Explains:
-    """The differences a gap is the cause of; all that is given must hold."""
+    """A case of differences that a gap is the cause of; all that is given must hold."""
 
     fields: tuple[str, ...]
     own: str | None
@@ -55,7 +55,7 @@ class Gap:
     first: Version | None
     last: Version | None
     source: str
-    explains: Explains | None
+    explains: tuple[Explains, ...]
 
     def in_version(self, version: Version) -> bool:
         """True when this version of tshark has the gap, as far as is known."""
@@ -71,7 +71,7 @@ class Gaps:
     def explain(self, difference: Difference) -> Gap | None:
         """The first gap that explains a difference, or None."""
         for gap in self.known:
-            if gap.explains is not None and gap.explains.covers(difference):
+            if any(case.covers(difference) for case in gap.explains):
                 return gap
         return None
 
@@ -96,14 +96,14 @@ def _gap(data: Any) -> Gap:
     versions = data.get("versions") or {}
     if not isinstance(versions, dict) or set(versions) - {"from", "to", "measured"}:
         raise RulesError(f"{FILE}: {name}: versions may have from, to and measured")
-    explains = data.get("explains")
+    explains = data.get("explains", [])
     return Gap(
         name,
         data["title"],
         _version(versions.get("from"), name),
         _version(versions.get("to"), name),
         data["source"],
-        None if explains is None else _explains(explains, name),
+        tuple(_explains(case, name) for case in (explains if isinstance(explains, list) else [explains])),
     )
 
 

@@ -134,14 +134,13 @@ class _Run:
         self._processes: list[asyncio.subprocess.Process] = []
         self._loop = asyncio.new_event_loop()
         self._capture = tshark._capture(os.path.abspath(path), decode_as, self._loop)
-        # pyshark forgets a process once it has cleaned it up; its status and its end are what matters here.
-        created = self._capture._created_new_process
+        # pyshark raises for a process that has already ended, before its output is read, and forgets the others once it
+        # has cleaned them up; the output, the status and the end of each are what matters here.
+        self._capture._created_new_process = self._keep
 
-        def keep(parameters: list[str], process: asyncio.subprocess.Process, *rest: Any, **named: Any) -> None:
-            self._processes.append(process)
-            created(parameters, process, *rest, **named)
-
-        self._capture._created_new_process = keep
+    def _keep(self, parameters: list[str], process: asyncio.subprocess.Process, *rest: Any, **named: Any) -> None:
+        self._processes.append(process)
+        self._capture._running_processes.add(process)
 
     def read(self) -> str | None:
         try:
@@ -202,15 +201,20 @@ class _Run:
                         process.kill()
                     with contextlib.suppress(TimeoutError):
                         loop.run_until_complete(asyncio.wait_for(process.wait(), _CLOSE_SECONDS))
-            loop.run_until_complete(_cancel_tasks())
+            loop.run_until_complete(self._release())
             loop.close()
 
-
-async def _cancel_tasks() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async def _release(self) -> None:
+        """Leave nothing to the garbage collector, which would find the loop closed."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for process in self._processes:
+            process._transport.close()  # type: ignore[attr-defined]
+        # Closing a transport and its pipes takes two rounds of the loop.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,10 @@ from tests import build
 from tests.conftest import REPOSITORY, SAMPLES
 from tests.crosscheck.conftest import children
 
-pytestmark = pytest.mark.usefixtures("no_child_left")
+pytestmark = [
+    pytest.mark.usefixtures("no_child_left"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
 SAMPLE = SAMPLES / "classical_x25519.pcap"
 HYBRID = build.init_request((*build.SUITE, (build.KE, 31), build.addke(1, 36)))
 MANY = 3000  # far more than fits a pipe, so tshark is in the middle when the first frames arrive
@@ -157,8 +160,9 @@ def test_a_signal_takes_tshark_along(number: int, broken_tshark: Callable[[str],
             time.sleep(0.05)
         time.sleep(0.2)
         process.send_signal(number)
-        process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + number
+    assert b"Traceback" not in errors
     assert _gone(pid_file)
 
 
