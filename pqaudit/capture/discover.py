@@ -11,6 +11,9 @@ from pqaudit.capture.note import InputNote
 from pqaudit.capture.octets import STANDARD_INPUT, RawOctets, cannot_open, opened
 from pqaudit.capture.reader import identify
 
+# Octets of a file in a directory that are looked at.
+_START = 4096
+
 _Report = Callable[[str, InputFault], None]
 
 
@@ -100,7 +103,7 @@ def _holds_capture(path: str, report: _Report) -> bool | None:
     """True when the file starts as a capture does, None when that cannot be known, which is reported."""
     try:
         with opened(path, None) as file:
-            identify(RawOctets(file))
+            identify(RawOctets(file), _START)
     except InputFault as fault:
         if fault.kind in ("missing-library", "nested-compression"):
             # Perhaps a capture. The reader meets the same fault and says what to do about it.

@@ -11,7 +11,7 @@ from pqaudit.capture.magic import CAPTURES, MAGIC_LENGTH, Format, recognise
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.octets import OctetSource, RawOctets, opened
 from pqaudit.capture.wanted import Wanted
-from pqaudit.capture.window import Window
+from pqaudit.capture.window import INITIAL_CAPACITY, Window
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -50,12 +50,14 @@ def read_capture(
         note(InputNote(source, None, fault.kind, fault.message, fault.fatal))
 
 
-def identify(raw: OctetSource) -> tuple[Window, Format]:
+def identify(raw: OctetSource, capacity: int = INITIAL_CAPACITY) -> tuple[Window, Format]:
     """The window on the capture in ``raw``, decoded if it is compressed, and its format.
+
+    ``capacity`` is the number of octets read at first; few are enough where only the format is asked for.
 
     Raises InputFault when it is no capture, or one that cannot be read here.
     """
-    window = Window(raw)
+    window = Window(raw, capacity)
     form = _format(window, "The input")
     if form in CAPTURES:
         return window, form
@@ -63,7 +65,7 @@ def identify(raw: OctetSource) -> tuple[Window, Format]:
     from pqaudit.capture.compression import DecodedOctets
 
     start = bytes(window.buffer[window.start : window.end])
-    inside = Window(DecodedOctets(raw, start, form))
+    inside = Window(DecodedOctets(raw, start, form), capacity)
     inner = _format(inside, f"What was compressed with {form.value}")
     if inner not in CAPTURES:
         raise InputFault(
