@@ -133,6 +133,8 @@ class _Run:
         self._fault: BaseException | None = None
         self._processes: list[asyncio.subprocess.Process] = []
         self._loop = asyncio.new_event_loop()
+        # What matters is raised by read(); the loop would also print what it finds when it is broken off.
+        self._loop.set_exception_handler(lambda loop, context: None)
         self._capture = tshark._capture(os.path.abspath(path), decode_as, self._loop)
         # pyshark raises for a process that has already ended, before its output is read, and forgets the others once it
         # has cleaned them up; the output, the status and the end of each are what matters here.
