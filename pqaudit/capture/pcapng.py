@@ -80,74 +80,91 @@ def read_pcapng(
                 # May read behind the end of what is there; the window has room for that, and fields that are not
                 # there yet are not used before the whole block is.
                 kind, total, index, high, low, captured, original = unpack_header(buffer, position)
-                begin = position + 28
-                if kind != _ENHANCED_PACKET:
-                    if kind == _PACKET:
-                        # The interface has 16 bits here, in front of a drop counter.
-                        index = index & 0xFFFF if order == "<" else index >> 16
-                    elif kind == _SIMPLE_PACKET:
-                        begin = position + 12
-                    elif kind == _INTERFACE:
-                        begin = position + 16
-                    else:
-                        window.start = position
-                        least = _LEAST_LENGTH
-                        if kind == _SECTION:
-                            order = _section_order(window)
-                            unpack_header = _HEADERS[order].unpack_from
-                            unpack_length = _LENGTHS[order].unpack_from
-                            (total,) = unpack_length(window.buffer, window.start + 4)
-                            interfaces = []
-                            described = 0
-                            least = _LEAST_SECTION
-                        _pass_over(window, total, least, order)
-                        number += kind in _NUMBERED
-                        buffer, position, end = window.buffer, window.start, window.end
-                        last = end - _LEAST_LENGTH
-                        continue
-                # Some writers leave the padding out of the total length; Wireshark accepts that.
-                following = position + (total + 3 & ~3)
-                if following > end:
-                    if total > GREATEST_HELD:
-                        raise _damaged(f"claims {total} octets")
-                    needed = following - position
-                    break
-                room = total - 4 - (begin - position)
-                if room < 0:
-                    raise _damaged(f"claims {total} octets, too few for its kind")
-                if unpack_length(buffer, following - 4)[0] != total:
-                    raise _damaged("gives two different lengths")
-
-                if kind == _INTERFACE:
-                    described += 1
-                    if described <= GREATEST_INTERFACES:
-                        interface = _describe(buffer, position, begin + room, order, wanted, tests)
-                        interfaces.append(interface)
-                        if not interface.sound:
-                            damage["damaged-options"] += 1
-                    else:
-                        damage["too-many-interfaces"] += 1
+                following = position + total
+                if (
+                    kind == _ENHANCED_PACKET
+                    and following <= end
+                    and captured <= total - 32
+                    and index < len(interfaces)
+                    and not total & 3
+                    and unpack_length(buffer, following - 4)[0] == total
+                ):
+                    # The usual case. Whatever is not in order goes through the same checks one by one.
+                    begin = position + 28
                     position = following
-                    continue
-
-                number += 1
-                position = following
-                if kind == _SIMPLE_PACKET:
-                    original, index = index, 0
-                if index >= len(interfaces):
-                    damage["undefined-interface"] += 1
-                    continue
-                interface = interfaces[index]
-                if kind == _SIMPLE_PACKET:
-                    captured = min(original, interface.snapshot_length or original, room)
-                    clock = last_interface
-                else:
-                    clock = last_interface = interface
+                    number += 1
+                    clock = last_interface = interface = interfaces[index]
                     last_high = high
                     last_low = low
-                if captured > room:
-                    damage["damaged-packet"] += 1
-                    continue
+                else:
+                    begin = position + 28
+                    if kind != _ENHANCED_PACKET:
+                        if kind == _PACKET:
+                            # The interface has 16 bits here, in front of a drop counter.
+                            index = index & 0xFFFF if order == "<" else index >> 16
+                        elif kind == _SIMPLE_PACKET:
+                            begin = position + 12
+                        elif kind == _INTERFACE:
+                            begin = position + 16
+                        else:
+                            window.start = position
+                            least = _LEAST_LENGTH
+                            if kind == _SECTION:
+                                order = _section_order(window)
+                                unpack_header = _HEADERS[order].unpack_from
+                                unpack_length = _LENGTHS[order].unpack_from
+                                (total,) = unpack_length(window.buffer, window.start + 4)
+                                interfaces = []
+                                described = 0
+                                least = _LEAST_SECTION
+                            _pass_over(window, total, least, order)
+                            number += kind in _NUMBERED
+                            buffer, position, end = window.buffer, window.start, window.end
+                            last = end - _LEAST_LENGTH
+                            continue
+                    # Some writers leave the padding out of the total length; Wireshark accepts that.
+                    following = position + (total + 3 & ~3)
+                    if following > end:
+                        if total > GREATEST_HELD:
+                            raise _damaged(f"claims {total} octets")
+                        needed = following - position
+                        break
+                    room = total - 4 - (begin - position)
+                    if room < 0:
+                        raise _damaged(f"claims {total} octets, too few for its kind")
+                    if unpack_length(buffer, following - 4)[0] != total:
+                        raise _damaged("gives two different lengths")
+
+                    if kind == _INTERFACE:
+                        described += 1
+                        if described <= GREATEST_INTERFACES:
+                            interface = _describe(buffer, position, begin + room, order, wanted, tests)
+                            interfaces.append(interface)
+                            if not interface.sound:
+                                damage["damaged-options"] += 1
+                        else:
+                            damage["too-many-interfaces"] += 1
+                        position = following
+                        continue
+
+                    number += 1
+                    position = following
+                    if kind == _SIMPLE_PACKET:
+                        original, index = index, 0
+                    if index >= len(interfaces):
+                        damage["undefined-interface"] += 1
+                        continue
+                    interface = interfaces[index]
+                    if kind == _SIMPLE_PACKET:
+                        captured = min(original, interface.snapshot_length or original, room)
+                        clock = last_interface
+                    else:
+                        clock = last_interface = interface
+                        last_high = high
+                        last_low = low
+                    if captured > room:
+                        damage["damaged-packet"] += 1
+                        continue
                 test = interface.test
                 if test is None or test(buffer, begin, captured):
                     time = 0
