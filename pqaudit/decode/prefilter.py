@@ -179,7 +179,7 @@ def _packet_test(extra: frozenset[int], tunnels: bool, tcp_flows: Mapping[bytes,
                 return bool(buffer[start + 6] & 1) or buffer[start + 6] == 0x02
             start += 8
         if ethertype == _IPV4:
-            if start + 21 > end or buffer[start] >> 4 != 4:
+            if start + 20 > end or buffer[start] >> 4 != 4:
                 return False
             protocol = buffer[start + 9]
             if buffer[start + 6] & 0x3F or buffer[start + 7]:
@@ -207,7 +207,7 @@ def _ethernet_test(
 
     def test(buffer: Octets, start: int, captured: int) -> bool:
         if captured < _LEAST_FAST:
-            if captured < 35:
+            if captured < 34:
                 return False
             return packet(buffer, buffer[start + 12] << 8 | buffer[start + 13], start + 14, start + captured)
         ethertype, first, fragment, protocol, source, destination, octet = _IPV4_FIELDS(buffer, start + 12)
