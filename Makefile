@@ -14,7 +14,7 @@ BUSY := $(VENV)/.busy
 RUNTIME := $(VENV)/.runtime
 TESTING := $(VENV)/.testing
 
-.PHONY: help audit test lint types wheel unit tools pins clean
+.PHONY: help audit test lint types wheel unit fuzz tools pins clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -40,6 +40,14 @@ wheel: $(TESTING) ## build the wheel and try it from another folder
 # In CI a test that is left out is a failure: .ci/no_skips.py.
 unit: $(TESTING) ## the tests (pytest)
 	$(if $(CI),PYTHONPATH=.ci) $(PY) -m pytest $(if $(CI),-p no_skips) $(PYTEST_ARGS)
+
+# What is found stays in build/fuzz; what breaks something belongs in tests/fuzz/corpus with the fix.
+fuzz: SECONDS := 60
+fuzz: $(TESTING) ## look for inputs that break a reader or parser (atheris; SECONDS=60 for each)
+	for name in ike decoder reader; do \
+		mkdir -p build/fuzz/$$name && $(PY) -m tests.fuzz $$name build/fuzz/$$name tests/fuzz/corpus/$$name \
+			-artifact_prefix=build/fuzz/ -max_total_time=$(SECONDS) -timeout=10 || exit 1; \
+	done
 
 tools: ## install the Debian packages that some tests use, or name them
 	@sh .ci/debian-tools $(DEBIAN_TOOLS)

@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing of one target.
 
-    python -m tests.fuzz reader -max_total_time=600    # libFuzzer's options follow the target
+    python -m tests.fuzz reader found tests/fuzz/corpus/reader -max_total_time=600
 
-New inputs go into the kept corpus of the target; a crash is written beside it.
+Folders of inputs and libFuzzer's options follow the target. New inputs go into the first folder; without any folder
+that is the kept corpus. What breaks something is written to the present folder, or to that of -artifact_prefix.
 """
 
 from __future__ import annotations
