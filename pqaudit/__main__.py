@@ -1,5 +1,6 @@
 """``python -m pqaudit``."""
 
-from pqaudit.cli.main import main
+from pqaudit.cli.main import entry
 
-main()
+if __name__ == "__main__":  # worker processes import this module
+    entry()

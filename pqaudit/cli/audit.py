@@ -143,7 +143,7 @@ def command(
             failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
             yield finding
 
-    with opened_output(output) as out:
+    with opened_output(output, sources) as out:
         if group_by is not None:
             _write_groups(findings(), group_by, form, rulebook, out, rows)
         elif form == "table":

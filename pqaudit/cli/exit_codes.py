@@ -12,4 +12,5 @@ class ExitCode(IntEnum):
     FINDINGS = 1  # findings at or above --fail-on
     USAGE = 2
     UNREADABLE = 3  # some input could not be read; the rest was
+    OUTPUT_FAILED = 4  # the output could not be written to the end
     INTERRUPTED = 130  # Ctrl-C, as shells number it; what was found so far is printed

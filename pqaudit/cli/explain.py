@@ -12,6 +12,7 @@ from pqaudit.cli.reading import (
     exit_code,
     keys_option,
     keys_or_exit,
+    opened_output,
     opened_table,
     port_option,
     progress_bar,
@@ -98,12 +99,15 @@ def command(
         raise click.UsageError("no IKE SA was found" if wanted is None else f"no IKE SA has an SPI beginning {wanted}")
     if len(found) > 1:
         lines = [
-            f"  {f['pqaudit']['ike']['initiator_spi']}  {f['pqaudit']['verdict']:<21}"
+            f"  {f['pqaudit']['ike']['initiator_spi']} {f['pqaudit']['ike']['responder_spi'] or '-':<16}"
+            f"  IKEv{f['pqaudit']['ike']['version']}  {f['pqaudit']['verdict']:<21}"
             f" {exchanges_text(f['pqaudit']['selected'], rulebook.registry)}"
             for f in found[:50]
         ]
         more = "" if len(found) <= 50 else f"\n  and {len(found) - 50:,} more"
-        raise click.UsageError(f"{len(found):,} IKE SAs match; choose one with --spi:\n" + "\n".join(lines) + more)
+        raise click.UsageError(
+            f"{len(found):,} IKE SAs match; choose one with --spi, by either SPI:\n" + "\n".join(lines) + more
+        )
     ike = found[0]["pqaudit"]["ike"]
     own = [
         s
@@ -115,7 +119,10 @@ def command(
             or s.message.header.responder_spi.hex() == ike["responder_spi"]
         )
     ]
-    write_story(found[0], own, rulebook, Console(highlight=False, markup=False, emoji=False, soft_wrap=True))
+    with opened_output("-") as out:
+        write_story(
+            found[0], own, rulebook, Console(file=out, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        )
     sys.exit(exit_code(run, False))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -9,6 +10,7 @@ from io import TextIOWrapper
 import click
 
 from pqaudit import __version__
+from pqaudit.cli.exit_codes import ExitCode
 
 _COMMANDS = {
     "audit": ("pqaudit.cli.audit", "Say of every IKE SA in captures which key exchange protects it."),
@@ -39,7 +41,7 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read, "
-    "130 interrupted.",
+    "4 the output could not be written, 130 interrupted.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="pqaudit")
 def main() -> None:
@@ -49,7 +51,23 @@ def main() -> None:
     exchanges, or draft-compliant hybrid ML-KEM, with the frames that show it. Nothing is ever sent to the network that
     is audited.
     """
+    # Who reads our output may go away: then end at once and quietly, as other filters do.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # A terminal or pipe that cannot show a character gets its code instead of a traceback.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def entry() -> None:
+    """What the ``pqaudit`` command calls: ``main`` with one exit code for an interrupt, whenever it comes."""
+    try:
+        code = main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("pqaudit: interrupted", err=True)
+        code = ExitCode.INTERRUPTED
+    sys.exit(code)

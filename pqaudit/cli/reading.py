@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 import click
 
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.outputs.escape import printable
 from pqaudit.pipeline import AuditRun
 from pqaudit.rules.errors import RulesError
 from pqaudit.rules.rulebook import Rulebook, load_rulebook
@@ -68,7 +70,7 @@ def keys_or_exit(files: tuple[Path, ...]) -> KeyTable | None:
         keys, faults = read_decryption_table(file)
         table = table.joined(keys)
         for fault in faults:
-            click.echo(f"pqaudit: note: keys: {fault}", err=True)
+            click.echo(f"pqaudit: note: keys: {printable(str(fault))}", err=True)
     if not len(table):
         raise click.UsageError("no key could be read from " + ", ".join(str(file) for file in files))
     return table
@@ -98,7 +100,7 @@ def custom_rules(folder: Path | None) -> CustomRules | None:
 
     rules, problems = load_custom_rules(folder)
     for problem in problems:
-        click.echo(f"pqaudit: note: rule left out: {problem}", err=True)
+        click.echo(f"pqaudit: note: rule left out: {printable(str(problem))}", err=True)
     return CustomRules(rules) if rules else None
 
 
@@ -112,8 +114,6 @@ def report_failures(custom: CustomRules) -> None:
 
 def report_notes(run: AuditRun) -> None:
     """Say on standard error what was wrong with inputs."""
-    from pqaudit.outputs.escape import printable
-
     for note in run.notes:
         where = printable(note.source)
         if note.frame is not None:
@@ -151,30 +151,59 @@ def progress_bar(sources: list[str]) -> Iterator[Callable[[int], None] | None]:
 
 
 @contextmanager
-def opened_output(target: str) -> Iterator[TextIO]:
-    """The output, standard output for ``-``. A regular file is written beside and moved into place when complete."""
+def opened_output(target: str, inputs: Sequence[str] = ()) -> Iterator[TextIO]:
+    """The output, standard output for ``-``. A regular file is written beside and moved into place when complete.
+
+    Ends with the exit code for usage where ``target`` is one of ``inputs`` or cannot be opened, and with
+    ``OUTPUT_FAILED`` where it cannot be written to the end, a full disk for one.
+    """
     if target == "-":
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    path = Path(target)
-    if path.exists() and not path.is_file():
-        # A device, a named pipe, or a folder: it is written to as it is, never replaced.
         try:
-            with path.open("w", encoding="utf-8") as file:
-                yield file
+            yield sys.stdout
+            sys.stdout.flush()
         except OSError as error:
-            raise click.UsageError(f"cannot write {target}: {error.strerror}") from error
+            # What is left in the buffer would fail once more when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise _output_failed("standard output", error) from error
         return
-    part = path.with_name(path.name + ".part")
+    path = Path(os.path.realpath(target))
+    if any(os.path.realpath(source) == str(path) for source in inputs if source != "-"):
+        raise click.UsageError(f"{target} is one of the captures that are read; write to another file")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            yield file
-        part.replace(path)
+        if path.exists() and not path.is_file():
+            # A device, a named pipe, or a folder: it is written to as it is, never replaced.
+            file: IO[str] = path.open("w", encoding="utf-8")
+        else:
+            prefix = f".{path.name}."
+            file = NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=prefix, delete=False)  # noqa: SIM115
     except OSError as error:
         raise click.UsageError(f"cannot write {target}: {error.strerror}") from error
+    part = Path(file.name) if file.name != str(path) else None
+    try:
+        with file:
+            yield cast("TextIO", file)
+        if part is not None:
+            part.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+            part.replace(path)
+    except OSError as error:
+        raise _output_failed(target, error) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+class _OutputFailed(click.ClickException):
+    exit_code = ExitCode.OUTPUT_FAILED
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _output_failed(target: str, error: OSError) -> click.ClickException:
+    return _OutputFailed(f"{target} could not be written to the end: {error.strerror}")
 
 
 def exit_code(run: AuditRun, failing: bool) -> ExitCode:

@@ -9,7 +9,10 @@ import click
 
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import rulebook_or_exit, rules_option
+from pqaudit.outputs.escape import printable
 from pqaudit.rules.custom import CustomRule, RuleProblem, failed_examples, load_custom_rules
+from pqaudit.rules.errors import RulesError
+from pqaudit.rules.rulebook import load_rulebook
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -64,6 +67,10 @@ def show(rule_id: str, rules_folder: Path | None) -> None:
 def check(folder: Path) -> None:
     """Check the rules in DIR: every error with file, line and what to write instead, all at once."""
     rules, problems = load_custom_rules(folder)
+    try:
+        load_rulebook(folder)
+    except RulesError as error:
+        problems.append(RuleProblem(str(folder), 1, str(error)))
     _end(problems, f"{len(rules)} rules are fine.")
 
 
@@ -83,7 +90,7 @@ def _custom(folder: Path | None) -> list[CustomRule]:
 
 def _end(problems: list[RuleProblem], fine: str) -> None:
     for problem in sorted(problems, key=lambda p: (p.file, p.line)):
-        click.echo(str(problem), err=True)
+        click.echo(printable(str(problem)), err=True)
     if problems:
         sys.exit(ExitCode.FINDINGS)
     click.echo(fine)

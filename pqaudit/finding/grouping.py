@@ -57,7 +57,8 @@ class Grouping:
                     group.vendors[vendor_id["vendor"]] = None
         order = (finding["@timestamp"], finding["event"]["id"])
         # What was negotiated last counts. An SA that shows nothing, a rekey for one, does not hide what is known.
-        if own["verdict"] != _UNDETERMINED:
+        # Nor does an attempt that was never answered, an IKEv1 probe for one.
+        if own["verdict"] != _UNDETERMINED and own["assurance"] != "offered":
             if group.last is None or order > group.last_key:
                 group.last, group.last_key = finding, order
             if group.first is None or order < group.first_key:

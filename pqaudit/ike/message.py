@@ -109,7 +109,8 @@ def _parse_payload(
     elif kind == Payload.SA:
         payload, inside = parse_proposals(data[start:stop])
         faults.extend(inside)
-        return payload
+        # Cut off exactly behind a proposal, what is there looks whole.
+        return payload if room == stated else payload._replace(complete=False)
     elif kind == Payload.KE:
         if room >= KE_HEADER_OCTETS:
             (method,) = _KE.unpack_from(data, start)

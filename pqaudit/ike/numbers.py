@@ -94,6 +94,7 @@ class TransformType(IntEnum):
 
 ADDITIONAL_KEY_EXCHANGES: Final = range(TransformType.ADDKE1, TransformType.ADDKE7 + 1)
 ATTRIBUTE_KEY_LENGTH: Final = 14
+PROTOCOL_IKE: Final = 1  # RFC 7296 section 3.3.1
 KE_METHOD_NONE: Final = 0  # RFC 9370 section 2.2.1: no exchange in this slot
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 
 from pqaudit.rules.expression import Condition, ExpressionError, compile_expression, unknown_fields
-from pqaudit.rules.source import SCHEMA
+from pqaudit.rules.source import SCHEMA, is_built_in
 from pqaudit.rules.subject import EXAMPLE, laid_over
 
 SEVERITIES = {"info": 5, "low": 21, "medium": 47, "high": 73, "critical": 99}
 _FIELDS = ("id", "title", "severity", "source", "when", "examples", "description")
 _REQUIRED = ("id", "title", "severity", "source", "when")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SEVERITY = re.compile(r"[0-9]{1,3}")
 MOST_FILE_OCTETS = 4 * 1024 * 1024
 
 
@@ -68,6 +69,8 @@ def load_custom_rules(folder: Path) -> tuple[list[CustomRule], list[RuleProblem]
     problems: list[RuleProblem] = []
     seen: dict[str, CustomRule] = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".yaml", ".yml") and p.is_file()):
+        if is_built_in(path.relative_to(folder).as_posix()):
+            continue  # replaces a built-in file, which the rulebook loads
         for found in _load_file(path, problems):
             other = seen.get(found.id)
             if other is not None:
@@ -79,12 +82,6 @@ def load_custom_rules(folder: Path) -> tuple[list[CustomRule], list[RuleProblem]
     return rules, problems
 
 
-def is_custom(text: str) -> bool:
-    """True for a file of users' rules; the built-in file that has rules lists verdicts too."""
-    keys = set(re.findall(r"^([a-z_]+):", text, re.MULTILINE))
-    return "rules" in keys and "verdicts" not in keys
-
-
 def _load_file(path: Path, problems: list[RuleProblem]) -> Iterator[CustomRule]:
     name = str(path)
     try:
@@ -92,7 +89,11 @@ def _load_file(path: Path, problems: list[RuleProblem]) -> Iterator[CustomRule]:
             problems.append(RuleProblem(name, 1, f"a rule file has at most {MOST_FILE_OCTETS:,} octets; split it"))
             return
         text = path.read_text(encoding="utf-8")
-        if not is_custom(text):
+        # An alias that doubles what it names, some thirty times over, fills any memory; no rule needs one.
+        alias = next((e for e in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)), None)
+        if alias is not None:
+            line = alias.start_mark.line + 1 if alias.start_mark else 1
+            problems.append(RuleProblem(name, line, f"write out what *{alias.anchor} stands for; aliases are not read"))
             return
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -101,6 +102,9 @@ def _load_file(path: Path, problems: list[RuleProblem]) -> Iterator[CustomRule]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problems.append(RuleProblem(name, line, f"this is not YAML: {error.problem or error.context}"))
+        return
+    except yaml.YAMLError as error:
+        problems.append(RuleProblem(name, 1, f"this is not YAML: {' '.join(str(error).split())}"))
         return
     except RecursionError:
         problems.append(RuleProblem(name, 1, "it is nested too deeply to be a rule file"))
@@ -219,7 +223,7 @@ def _examples(node: yaml.Node | None, complain: Any) -> tuple[RuleExample, ...]:
 def _severity(text: str) -> int | None:
     if text in SEVERITIES:
         return SEVERITIES[text]
-    return int(text) if text.isdecimal() and int(text) <= 100 else None
+    return int(text) if _SEVERITY.fullmatch(text) and int(text) <= 100 else None
 
 
 def _mapping(node: yaml.Node | None, file: str, problems: list[RuleProblem], what: str) -> dict[str, yaml.Node]:
@@ -228,6 +232,9 @@ def _mapping(node: yaml.Node | None, file: str, problems: list[RuleProblem], wha
         return {}
     fields: dict[str, yaml.Node] = {}
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            problems.append(RuleProblem(file, _line(key), f"a name in {what} must be plain text"))
+            continue
         if key.value in fields:
             problems.append(RuleProblem(file, _line(key), f"`{key.value}` stands twice; keep one"))
         fields[key.value] = value

@@ -30,6 +30,14 @@ def built_in() -> Traversable:
     raise RulesError("the rules that belong to pqaudit are missing; install it again")
 
 
+def is_built_in(name: str) -> bool:
+    """True when a rule file of that relative path, with slashes, travels with pqaudit."""
+    path: Traversable = built_in()
+    for part in name.split("/"):
+        path = path / part
+    return path.is_file()
+
+
 def read_yaml(root: Traversable, name: str, override: Path | None = None) -> dict[str, Any]:
     """Read rule file ``name`` (a relative path with slashes), from ``override`` when it holds one.
 

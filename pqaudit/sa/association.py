@@ -207,10 +207,14 @@ class SecurityAssociation:
 
     def bound_init(self) -> None:
         """Keep to the bound on distinct negotiation messages."""
-        for kept in (self.requests, self.responses, self.phase1):
+        while len(self.requests) > MOST_INIT_MESSAGES:
+            # The last request decides, and the first ones show how it began: one in the middle goes.
+            ordered = sorted(self.requests, key=lambda digest: (self.requests[digest].seen.first, digest))
+            del self.requests[ordered[MOST_INIT_MESSAGES // 2]]
+            self.overflow |= {"init-messages"}
+        for kept in (self.responses, self.phase1):
             while len(kept) > MOST_INIT_MESSAGES:
-                # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not,
-                # and one that selected but was cut off only by those that can be read.
+                # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not.
                 worst = max(kept, key=lambda digest: _rank(kept[digest]))
                 del kept[worst]
                 self.overflow |= {"init-messages"}

@@ -8,14 +8,23 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from pqaudit.decode.datagram import Datagram
+from pqaudit.ike.header import Header
 from pqaudit.ike.ikev1 import V1Message
 from pqaudit.ike.message import Message
-from pqaudit.ike.numbers import MAJOR_IKEV1, MAJOR_IKEV2, NOTIFIES_WITH_DATA, ZERO_SPI, Exchange
+from pqaudit.ike.numbers import (
+    MAJOR_IKEV1,
+    MAJOR_IKEV2,
+    NOTIFIES_WITH_DATA,
+    PROTOCOL_IKE,
+    ZERO_SPI,
+    Exchange,
+)
 from pqaudit.ike.payloads import (
     EncryptedPayload,
     KeyExchangePayload,
     NoncePayload,
     NotifyPayload,
+    Proposal,
     SecurityAssociationPayload,
     VendorIdPayload,
 )
@@ -134,7 +143,10 @@ class SaTable:
         by_initiator = header.from_initiator != is_response
         if exchange_type in _INIT:
             part.add_exchange(exchange_type, True, header.message_id)
-            part.add_init(_init_content(message, datagram), is_response, reference, path)
+            content = _init_content(message, datagram)
+            part.add_init(content, is_response, reference, path)
+            for fault in content.faults:
+                part.add_anomaly(fault, reference)
             if len(message.payloads) > _FEW_PAYLOADS:
                 part.overflow |= _left_out(message)
             return part
@@ -197,7 +209,9 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
             if proposals is None:
                 proposals, proposals_complete = payload.proposals, payload.complete
             else:
+                # Which of two SA payloads counts cannot be told (RFC 7296 section 1.2 has one).
                 faults.append("second-sa-payload")
+                proposals_complete = False
         elif isinstance(payload, KeyExchangePayload):
             if ke_method is None:
                 ke_method, ke_octets = payload.method, payload.octets
@@ -209,6 +223,11 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
             vendor_ids.append(payload.data)
         elif isinstance(payload, EncryptedPayload):
             faults.append("encrypted-payload-in-ike-sa-init")
+    unfit = _header_faults(message.header, proposals)
+    if unfit and message.header.is_response:
+        # An initiator would drop it, so it selects nothing.
+        proposals_complete = False
+    faults += unfit
     return InitContent(
         blake2b(datagram.payload, digest_size=_DIGEST_OCTETS).digest(),
         message.header.responder_spi,
@@ -245,7 +264,20 @@ def _path(
     )
 
 
-@lru_cache(maxsize=1024)
+def _header_faults(header: Header, proposals: tuple[Proposal, ...] | None) -> list[str]:
+    """What is wrong between the header of an IKE_SA_INIT message and what RFC 7296 prescribes for it."""
+    faults = []
+    if header.message_id:
+        faults.append("ike-sa-init-message-id")  # section 2.2: it is 0
+    if header.is_response == header.from_initiator:
+        faults.append("ike-sa-init-initiator-flag")  # section 3.1: set by the initiator, cleared by the responder
+    if header.exchange_type != Exchange.IKE_SA_INIT and proposals is not None:
+        faults.append("sa-payload-in-session-resume")  # RFC 5723 section 4.3.2
+    if proposals is not None and any(proposal.protocol != PROTOCOL_IKE for proposal in proposals):
+        faults.append("proposal-protocol")  # section 3.3.1: IKE is 1
+    return faults
+
+
 def _left_out(message: Message) -> set[str]:
     """Names of the bounds that kept something of an IKE_SA_INIT message out."""
     left_out = set()
@@ -256,5 +288,6 @@ def _left_out(message: Message) -> set[str]:
     return left_out
 
 
+@lru_cache(maxsize=1024)
 def _bounded_vendor_ids(vendor_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(vendor_id[:_VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])

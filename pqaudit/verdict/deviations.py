@@ -40,7 +40,9 @@ def _selection_not_offered(case: Case) -> bool:
 
 
 def _accepts(offered: Proposal, selected: Proposal) -> bool:
-    return offered.number == selected.number and set(selected.transforms) <= set(offered.transforms)
+    if (offered.number, offered.protocol) != (selected.number, selected.protocol):
+        return False
+    return set(selected.transforms) <= set(offered.transforms)
 
 
 def _offered_type_not_selected(case: Case) -> bool:
@@ -53,7 +55,7 @@ def _offered_type_not_selected(case: Case) -> bool:
         if offered is None:
             continue  # another deviation
         chosen = {transform.type for transform in selected.transforms}
-        for kind in (TransformType.KE, *ADDITIONAL_KEY_EXCHANGES):
+        for kind in (TransformType.ENCR, TransformType.PRF, TransformType.KE, *ADDITIONAL_KEY_EXCHANGES):
             choices = {transform.id for transform in offered.transforms if transform.type == kind}
             # Where NONE was offered, leaving the type out says the same.
             if choices and kind not in chosen and KE_METHOD_NONE not in choices:
@@ -122,7 +124,9 @@ def _fewer_intermediate(case: Case) -> bool:
 
 
 def _intermediate_too_short(case: Case) -> bool:
-    return case.execution.complete and too_short(case.sa, case.selection, case.registry) is True
+    if case.execution.first_auth is None:
+        return False
+    return too_short(case.sa, case.selection, case.registry, case.execution.first_auth - 1) is True
 
 
 def _large_ml_kem_over_udp(case: Case) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pqaudit.ike.numbers import Exchange, Payload
 from pqaudit.sa.association import SecurityAssociation
 from pqaudit.sa.messages import ProtectedKey, ProtectedMessage
+from pqaudit.sa.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Execution:
             an EAP conversation.
         auth_message: the IKE_AUTH message with that ID.
         answered: an IKE_AUTH response was seen: the responder had derived the keys.
+        out_of_place: IKE_AUTH messages that cannot belong to the exchange and are not counted.
     """
 
     pairs: tuple[int, ...]
@@ -30,11 +32,7 @@ class Execution:
     first_auth_proven: bool
     auth_message: ProtectedMessage | None
     answered: bool
-
-    @property
-    def complete(self) -> bool:
-        """True when every IKE_INTERMEDIATE exchange before the first IKE_AUTH was seen whole."""
-        return self.first_auth is not None and self.pairs == tuple(range(1, self.first_auth))
+    out_of_place: tuple[Reference, ...]
 
     @property
     def proven_intermediate(self) -> int | None:
@@ -66,7 +64,10 @@ def read_execution(sa: SecurityAssociation) -> Execution:
         if message.whole:
             halves.setdefault(key.message_id, set()).add(key.is_response)
     # The IKE_AUTH exchange is started by the original initiator (RFC 7296 section 1.2): anything else is forged.
-    auth = {k: m for k, m in sa.protected.get(Exchange.IKE_AUTH, {}).items() if k.from_initiator != k.is_response}
+    # So is one whose message ID is 0, or was used by a whole IKE_INTERMEDIATE exchange (RFC 7296 section 2.2).
+    taken = {0, *(number for number, sides in halves.items() if len(sides) == 2)}
+    every = sa.protected.get(Exchange.IKE_AUTH, {})
+    auth = {k: m for k, m in every.items() if k.from_initiator != k.is_response and k.message_id not in taken}
     first = min((key.message_id for key in auth), default=None)
     request: ProtectedMessage | None = None
     response: ProtectedMessage | None = None
@@ -80,4 +81,5 @@ def read_execution(sa: SecurityAssociation) -> Execution:
         request is not None and request.inner_type == Payload.IDI,
         request or response,
         any(key.is_response for key in auth),
+        tuple(sorted(every[key].first for key in every.keys() - auth.keys())),
     )

@@ -11,6 +11,7 @@ from pqaudit.ike.payloads import Proposal
 from pqaudit.rules.registry import Registry
 from pqaudit.rules.rulebook import DEVIATION_REASON, Rulebook, VerdictRule
 from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.bounds import MOST_REFERENCES
 from pqaudit.sa.messages import InitContent
 from pqaudit.sa.reference import Reference
 from pqaudit.verdict.capabilities import announced
@@ -113,7 +114,7 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         phase1,
         ppk,
         deviations,
-        _anomalies(sa, negotiation),
+        _anomalies(sa, negotiation, execution),
         _evidence(sa, negotiation, execution, selection, rulebook),
         announced(request, response, rulebook),
         observations,
@@ -163,12 +164,16 @@ def _assurance(sa: SecurityAssociation, outcome: str, expected: int, contradicte
     return "executed" if execution.executed(expected) else "selected"
 
 
-def _anomalies(sa: SecurityAssociation, negotiation: Negotiation) -> dict[str, tuple[Reference, ...]]:
+def _anomalies(
+    sa: SecurityAssociation, negotiation: Negotiation, execution: Execution
+) -> dict[str, tuple[Reference, ...]]:
     found = {slug: tuple(sorted(references)) for slug, references in sorted(sa.anomalies.items())}
     if negotiation.request is None and negotiation.response is not None:
         found["request-not-seen"] = (negotiation.response.seen.first,)
     if negotiation.outcome == "unanswered" and sa.has_traffic and sa.first is not None:
         found["response-not-seen"] = (sa.first,)
+    if execution.out_of_place:
+        found["ike-auth-out-of-place"] = execution.out_of_place[:MOST_REFERENCES]
     for bound in sorted(sa.overflow):
         found[f"limit-{bound}"] = () if sa.first is None else (sa.first,)
     return found

@@ -7,10 +7,12 @@ message longer, so too short a message proves that a key or ciphertext was not i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from pqaudit.ike.numbers import Exchange
 from pqaudit.rules.registry import Registry
 from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.bounds import MOST_PROTECTED_MESSAGES
 from pqaudit.sa.messages import ProtectedKey, ProtectedMessage
 from pqaudit.verdict.selection import Selection
 
@@ -51,34 +53,35 @@ def most_plaintext(message: ProtectedMessage, overhead: Overhead) -> int | None:
     return max(0, message.octets - _GENERIC_HEADER - fixed)
 
 
-def too_short(sa: SecurityAssociation, selection: Selection, registry: Registry) -> bool | None:
+def too_short(sa: SecurityAssociation, selection: Selection, registry: Registry, ran: int) -> bool | None:
     """Whether the IKE_INTERMEDIATE exchanges cannot have carried the selected key exchanges.
 
+    Args:
+        ran: how many IKE_INTERMEDIATE exchanges ran at most, by the message ID of the first IKE_AUTH.
+
     Returns:
-        None when it cannot be said: sizes or overhead unknown, or a message not seen whole. True when no assignment of
-        the selected exchanges, in slot order, to the exchanges seen has room for all keys and ciphertexts; exchanges
-        for other purposes may stand between them (RFC 9242).
+        None when it cannot be said: sizes or overhead unknown. True when no assignment of the selected exchanges, in
+        slot order, to those that ran has room for all keys and ciphertexts. Exchanges for other purposes may stand
+        between them (RFC 9242), and messages that were not seen whole may have held anything.
     """
     overhead = suite_overhead(selection, registry)
-    if overhead is None or not selection.additional:
+    if overhead is None or not selection.additional or ran > MOST_PROTECTED_MESSAGES:
         return None
     table = sa.protected.get(Exchange.IKE_INTERMEDIATE, {})
-    room: list[tuple[int, int]] = []
-    for number in sorted({key.message_id for key in table}):
-        request = table.get(ProtectedKey(number, Exchange.IKE_INTERMEDIATE, True, False))
-        response = table.get(ProtectedKey(number, Exchange.IKE_INTERMEDIATE, False, True))
-        inside = [None if m is None else most_plaintext(m, overhead) for m in (request, response)]
-        if inside[0] is None or inside[1] is None:
-            return None
-        room.append((inside[0], inside[1]))
-    position = 0
-    for _, number in selection.additional:
-        method = registry.method(number)
+
+    def room(number: int, is_response: bool) -> float:
+        message = table.get(ProtectedKey(number, Exchange.IKE_INTERMEDIATE, not is_response, is_response))
+        inside = None if message is None else most_plaintext(message, overhead)
+        return inf if inside is None else inside
+
+    position = 1
+    for _, method_number in selection.additional:
+        method = registry.method(method_number)
         # Unknown sizes fit anywhere: only what is known to be too short counts.
-        needs = (_need(method.public_octets), _need(method.ciphertext_octets))
-        while position < len(room) and not (room[position][0] >= needs[0] and room[position][1] >= needs[1]):
+        key, ciphertext = _need(method.public_octets), _need(method.ciphertext_octets)
+        while position <= ran and not (room(position, False) >= key and room(position, True) >= ciphertext):
             position += 1
-        if position == len(room):
+        if position > ran:
             return True
         position += 1
     return False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from pqaudit.ike.numbers import KE_METHOD_NONE, Exchange, Payload, TransformType
+from pqaudit.ike.numbers import ADDITIONAL_KEY_EXCHANGES, KE_METHOD_NONE, Exchange, Payload, TransformType
 from pqaudit.ike.payloads import Proposal
 from pqaudit.rules.registry import Registry
 from pqaudit.verdict.deviations import Case
@@ -60,7 +60,7 @@ def _offers_fallback(proposals: tuple[Proposal, ...], registry: Registry) -> boo
     for proposal in proposals:
         slots: dict[int, set[int]] = {}
         for transform in proposal.transforms:
-            if transform.type > TransformType.SN:
+            if transform.type in ADDITIONAL_KEY_EXCHANGES:
                 slots.setdefault(transform.type, set()).add(transform.id)
         ml_kem = [ids for ids in slots.values() if any(registry.method(number).kind == "ml-kem" for number in ids)]
         hybrid = hybrid or bool(ml_kem)
@@ -74,7 +74,7 @@ def _offered_and_declined(case: Case) -> bool:
     if case.request is None or case.request.proposals is None or _is_hybrid(case):
         return False
     return any(
-        transform.type > TransformType.SN and case.registry.method(transform.id).kind == "ml-kem"
+        transform.type in ADDITIONAL_KEY_EXCHANGES and case.registry.method(transform.id).kind == "ml-kem"
         for proposal in case.request.proposals
         for transform in proposal.transforms
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pqaudit.ike.numbers import ADDITIONAL_KEY_EXCHANGES, KE_METHOD_NONE, TransformType
+from pqaudit.ike.numbers import ADDITIONAL_KEY_EXCHANGES, KE_METHOD_NONE, PROTOCOL_IKE, TransformType
 from pqaudit.ike.payloads import Proposal, Transform
 from pqaudit.rules.registry import Registry
 
@@ -72,6 +72,8 @@ def read_offer(proposals: tuple[Proposal, ...]) -> Offer:
     main: dict[int, None] = {}
     additional: dict[Slot, None] = {}
     for proposal in proposals:
+        if proposal.protocol != PROTOCOL_IKE:
+            continue
         for transform in proposal.transforms:
             if transform.type == TransformType.KE:
                 main[transform.id] = None

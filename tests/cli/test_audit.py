@@ -226,3 +226,59 @@ def test_explain_asks_which_sa(hybrid: Path, classical: Path) -> None:
     assert "classical-only (not-offered)" in chosen.stdout
     assert run("explain", hybrid, "--spi", "xyz").returncode == 2
     assert run("explain", hybrid, "--spi", "abcd").returncode == 2
+
+
+def test_an_input_is_never_the_output(hybrid: Path) -> None:
+    before = hybrid.read_bytes()
+    result = run("audit", hybrid, "-o", hybrid)
+    assert result.returncode == 2
+    assert "one of the captures that are read" in result.stderr
+    assert hybrid.read_bytes() == before
+
+
+def test_other_files_beside_the_output_stay(hybrid: Path, tmp_path: Path) -> None:
+    other = tmp_path / "o.jsonl.part"
+    other.write_text("precious")
+    target = tmp_path / "target"
+    (tmp_path / "o.jsonl").symlink_to(target)
+    assert run("audit", hybrid, "--format", "jsonl", "-o", tmp_path / "o.jsonl").returncode == 0
+    assert other.read_text() == "precious"
+    assert (tmp_path / "o.jsonl").is_symlink()
+    assert len(target.read_text().splitlines()) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["hybrid.pcap", "o.jsonl", "o.jsonl.part", "target"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="optional: a device that is always full")
+@pytest.mark.parametrize("arguments", [["--format", "jsonl"], []])
+def test_a_full_disk_is_one_sentence(hybrid: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "pqaudit", "audit", str(hybrid), *arguments]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert result.returncode == 4
+    assert "Traceback" not in result.stderr
+    assert "could not be written" in result.stderr
+
+
+def test_a_reader_that_goes_away_ends_the_command_as_other_filters_end(hybrid: Path) -> None:
+    # Not 1, which says that findings failed the run.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pqaudit", "audit", "-", "--format", "jsonl"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    process.stdout.close()
+    process.stdin.write(hybrid.read_bytes())
+    process.stdin.close()
+    assert process.wait(30) == -signal.SIGPIPE
+
+
+def test_names_of_rule_files_are_escaped(hybrid: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    (folder / "evil\x1b[31m.yaml").write_text("rules: 5\n")
+    for result in (run("audit", hybrid, "--rules", folder), run("rules", "check", folder)):
+        assert "\x1b" not in result.stderr
+        assert "\\x1b[31m.yaml" in result.stderr

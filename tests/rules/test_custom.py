@@ -186,3 +186,26 @@ def test_commands(tmp_path: Path) -> None:
     assert run("rules", "show", "nothing").returncode == 2
     write(tmp_path, "rules: 5\n", "bad.yaml")
     assert run("rules", "check", tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("schema: 1\nrules:\n  - {id: A\x07}\n", "not YAML"),
+        ("schema: 1\nrules:\n  - ? [a]\n    : b\n", "must be plain text"),
+        (GOOD.replace("severity: 30", "severity: " + "9" * 5000), "severity is a number"),
+        ("schema: 1\nrule:\n  - {id: A}\n", "write `rules:` as a list"),
+        ("{schema: 1, rules: [{id: A}]}", "no `title:`"),
+        ("schema: 1\na: &x [1]\nrules: [*x, *x]\n", "aliases are not read"),
+    ],
+)
+def test_odd_files_are_told_and_end_nothing(text: str, part: str, tmp_path: Path) -> None:
+    _, problems = load_custom_rules(write(tmp_path, text))
+    assert any(part in problem.text for problem in problems), problems
+
+
+def test_a_wrong_replacement_of_built_in_rules_is_told(tmp_path: Path) -> None:
+    (tmp_path / "verdicts.yaml").write_text("schema: 1\nverdicts: []\nrules: []\n")
+    result = run("rules", "check", tmp_path)
+    assert result.returncode == 1
+    assert "lacks" in result.stderr

@@ -420,3 +420,92 @@ def test_octets_that_only_look_like_ike_are_no_sa(tmp_path: Path) -> None:
     assert findings == []
     assert len(run.anomalies) == 4
     assert [a.frame for a in run.anomalies] == [1, 2, 3, 4]
+
+
+def response(*payloads: b.Payload, **more: object) -> bytes:
+    return b.message(b.INIT, payloads, **{"spi_r": b.SPI_R, "flags": b.RESPONSE, **more})  # type: ignore[arg-type]
+
+
+HYBRID = (*b.SUITE, X25519, b.addke(1, 36))
+KE_AND_NONCE = (b.ke(31, 32), b.nonce(fill=9), *b.SUPPORTED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "anomaly"),
+    [
+        (response(b.sa(HYBRID), b.sa((*b.SUITE, X25519)), *KE_AND_NONCE), "second-sa-payload"),
+        (response(b.sa((*b.SUITE, X25519)), b.sa(HYBRID), *KE_AND_NONCE), "second-sa-payload"),
+        (response(b.sa(HYBRID), *KE_AND_NONCE, message_id=5), "ike-sa-init-message-id"),
+        (response(b.sa(HYBRID), *KE_AND_NONCE, flags=b.RESPONSE | b.INITIATOR), "ike-sa-init-initiator-flag"),
+        (b.init_response(HYBRID)[:37] + b"\x03" + b.init_response(HYBRID)[38:], "proposal-protocol"),
+    ],
+)
+def test_a_response_that_an_initiator_would_drop_selects_nothing(answer: bytes, anomaly: str, tmp_path: Path) -> None:
+    # RFC 7296: one SA payload (1.2), message ID 0 (2.2), the initiator flag cleared (3.1), protocol IKE (3.3.1).
+    own = one(b.Conversation().send(b.init_request(HYBRID)).answer(answer), tmp_path)
+    assert summary(own) == ("undetermined", "response-damaged", "unknown", "offered")
+    assert anomaly in [a["id"] for a in own["anomalies"]]
+
+
+def test_a_second_ke_payload_is_told(tmp_path: Path) -> None:
+    answer = response(b.sa(HYBRID), b.ke(36, 1088), *KE_AND_NONCE)
+    own = one(b.Conversation().send(b.init_request(HYBRID)).answer(answer), tmp_path)
+    assert "second-ke-payload" in [a["id"] for a in own["anomalies"]]
+
+
+@pytest.mark.parametrize("is_response", [False, True])
+def test_half_of_an_exchange_can_be_too_short(is_response: bool, tmp_path: Path) -> None:
+    # IKE_AUTH with message ID 2 proves one IKE_INTERMEDIATE; 60 octets hold no key of 1184 and no ciphertext of 1088.
+    conversation = b.negotiated([X25519, b.addke(1, 36)], [X25519, b.addke(1, 36)])
+    half = b.encrypted(b.INTERMEDIATE, 1, octets=60, response=is_response)
+    conversation.frames.append(b.udp_frame(half, b.B, b.A) if is_response else b.udp_frame(half))
+    conversation.send(b.encrypted(b.AUTH, 2, inner=35, octets=200))
+    conversation.answer(b.encrypted(b.AUTH, 2, inner=36, octets=200, response=True))
+    assert one(conversation, tmp_path)["assurance"] == "contradicted"
+
+
+def test_a_forged_ike_auth_does_not_undo_what_ran(tmp_path: Path) -> None:
+    # Message ID 1 was used by an answered IKE_INTERMEDIATE (RFC 7296 section 2.2: each number once).
+    hybrid = [X25519, b.addke(1, 36)]
+    conversation = b.ran(b.negotiated(hybrid, hybrid), 1)
+    for number in (0, 1):
+        forged = b.encrypted(b.AUTH, number, inner=35, octets=200)
+        conversation.frames.append(b.udp_frame(forged, "203.0.113.9", b.B))
+    own = one(conversation, tmp_path)
+    assert summary(own) == ("hybrid-ml-kem", "draft-compliant", "ml-kem", "executed")
+    assert "ike-auth-out-of-place" in [a["id"] for a in own["anomalies"]]
+
+
+def test_a_response_without_cipher_and_prf(tmp_path: Path) -> None:
+    # RFC 7296 section 3.3.3: encryption and PRF are mandatory types.
+    conversation = b.Conversation().send(b.init_request(HYBRID)).answer(b.init_response((X25519, b.addke(1, 36))))
+    assert "offered-type-not-selected" in deviations(one(conversation, tmp_path))
+
+
+def test_the_last_of_many_requests_decides(tmp_path: Path) -> None:
+    conversation = b.Conversation()
+    for number in range(30):
+        cookie = b.notify(16390, bytes([number]) * 8)
+        conversation.send(b.init_request((*b.SUITE, X25519), extra=(cookie, *b.SUPPORTED)))
+    conversation.send(b.init_request(HYBRID)).answer(b.init_response(HYBRID))
+    own = one(conversation, tmp_path)
+    assert summary(own)[:2] == ("hybrid-ml-kem", "draft-compliant")
+    assert own["deviations"] == []
+
+
+def test_a_request_cut_between_two_proposals_did_not_offer_classical_alone(tmp_path: Path) -> None:
+    first = 8 + 12 + 8 + 8  # a proposal of three transforms
+    conversation = b.Conversation().send(b.init_request((*b.SUITE, X25519), HYBRID))
+    cut = b.pcap(conversation.frames, tmp_path / "cut.pcap", snaplen=14 + 20 + 8 + 28 + 4 + first)
+    whole = b.pcap(b.Conversation().answer(b.init_response((*b.SUITE, X25519))).frames, tmp_path / "b.pcap")
+    findings, _ = audit(cut, whole)
+    (own,) = [f["pqaudit"] for f in findings]
+    assert (own["verdict"], own["reason"], own["responsibility"]) == ("classical-only", "offer-not-seen", "unknown")
+
+
+def test_transforms_of_other_types_are_no_additional_exchange(tmp_path: Path) -> None:
+    offer = (*b.SUITE, X25519, (13, 36))
+    conversation = b.Conversation().send(b.init_request(offer)).answer(b.init_response((*b.SUITE, X25519)))
+    own = one(conversation, tmp_path)
+    assert own["reason"] == "not-offered"
+    assert "ml-kem-offered-and-declined" not in [o["id"] for o in own["observations"]]
