@@ -294,7 +294,6 @@ def test_four_times_the_input_is_no_more_than_five_times_the_work(name: str) -> 
 
 
 # An IKE_AUTH message ID comes from 32 bits of the message; a verdict must not make a list of all that lie before it.
-@pytest.mark.xfail(reason="pqaudit/verdict/execution.py lists all message IDs before the first IKE_AUTH", strict=False)
 def test_the_message_id_of_ike_auth_costs_no_memory() -> None:
     offer = (*b.SUITE, (b.KE, 31), b.addke(1, 36))
     first_auth = 2_000_000
