@@ -233,7 +233,7 @@ def _evidence(
     return tuple(found)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _init_text(exchange_type: int, proposals: tuple[Proposal, ...] | None, side: str, registry: Registry) -> str:
     name = registry.exchange(exchange_type)
     if proposals is None:

@@ -53,7 +53,7 @@ def _fallback_offered(case: Case) -> bool:
     return _offers_fallback(case.request.proposals, case.registry)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _offers_fallback(proposals: tuple[Proposal, ...], registry: Registry) -> bool:
     """True when ML-KEM was offered beside a way to a classical SA."""
     hybrid = classical = False
