@@ -45,8 +45,8 @@ def slot_of(transform_type: int) -> int:
     return transform_type - TransformType.ADDKE1 + 1
 
 
-# Peers negotiate the same over and over: what a payload says is worked out once. The key is the payload as read; a hostile
-# one takes most of a megabyte, so few are kept.
+# Peers negotiate the same over and over: what a payload says is worked out once. The key is the payload as read, and a
+# hostile one takes most of a megabyte, so few are kept.
 @lru_cache(maxsize=256)
 def read_selection(proposals: tuple[Proposal, ...], registry: Registry) -> Selection:
     """Read the proposals of a selecting response; there should be one with one transform of each type."""
