@@ -78,16 +78,18 @@ class AuditRun:
         self.table.merge(other.table)
         self.files += other.files
         self.notes += other.notes
-        room = MOST_ANOMALIES - len(self.anomalies)
-        self.anomalies += other.anomalies[:room]
         self.counters.update(other.counters)
-        if len(other.anomalies) > room:
-            self.counters["anomalies-not-listed"] += len(other.anomalies) - room
+        for anomaly in other.anomalies:
+            self.list_anomaly(anomaly)
         self.interrupted = self.interrupted or other.interrupted
 
     def add_anomaly(self, anomaly: RunAnomaly) -> None:
-        """Keep an anomaly, or count it when there are many."""
+        """Count an anomaly under its slug and list it."""
         self.counters[anomaly.slug] += 1
+        self.list_anomaly(anomaly)
+
+    def list_anomaly(self, anomaly: RunAnomaly) -> None:
+        """List an anomaly that is counted already; when there are many, only how many are not listed."""
         if len(self.anomalies) < MOST_ANOMALIES:
             self.anomalies.append(anomaly)
         else:
@@ -153,8 +155,7 @@ def read_input(
         run.files.append(InputFile(source, octets, digest.hexdigest() if digest else None, messages))
         run.counters.update(decoder.counters)
         for anomaly in decoder.anomalies:
-            if len(run.anomalies) < MOST_ANOMALIES:
-                run.anomalies.append(RunAnomaly(anomaly.file, anomaly.frame, anomaly.slug, anomaly.text))
+            run.list_anomaly(RunAnomaly(anomaly.file, anomaly.frame, anomaly.slug, anomaly.text))
 
 
 def _add(datagram: Datagram, run: AuditRun, on_message: OnMessage | None) -> int:

@@ -22,6 +22,7 @@ from pqaudit.cli.reading import (
     port_option,
     progress_bar,
     report_failures,
+    report_keys,
     report_notes,
     rulebook_or_exit,
     rules_option,
@@ -108,7 +109,6 @@ def command(
     from pqaudit.capture.discover import find_captures
     from pqaudit.finding.document import Observer
     from pqaudit.finding.stream import drain_findings
-    from pqaudit.outputs.escape import printable
     from pqaudit.parallel import read_side_by_side
     from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 
@@ -125,9 +125,7 @@ def command(
             # One process, so that keys stay in it.
             read_inputs(sources, run, options, progress=progress, on_message=lambda d, m: add(d, m.header, keys))
     report_notes(run)
-    if opened is not None and keys is not None:
-        for note in opened.notes(keys):
-            click.echo(f"pqaudit: note: keys: {printable(str(note))}", err=True)
+    report_keys(opened, keys)
     if run.interrupted:
         click.echo("pqaudit: interrupted; this is what was found so far", err=True)
     observer = Observer(sensor or socket.gethostname())

@@ -16,6 +16,7 @@ from pqaudit.cli.reading import (
     opened_table,
     port_option,
     progress_bar,
+    report_keys,
     report_notes,
     rulebook_or_exit,
     rules_option,
@@ -58,7 +59,6 @@ def command(
     from pqaudit.finding.stream import drain_findings
     from pqaudit.ike.ikev1 import V1Message
     from pqaudit.ike.message import Message
-    from pqaudit.outputs.escape import printable
     from pqaudit.outputs.story import Sighting, write_story
     from pqaudit.outputs.wording import exchanges_text
     from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
@@ -90,8 +90,7 @@ def command(
         or any((f["pqaudit"]["ike"][side] or "").startswith(wanted) for side in ("initiator_spi", "responder_spi"))
     ]
     report_notes(run)
-    for note in opened.notes(keys) if keys is not None and opened is not None else ():
-        click.echo(f"pqaudit: note: keys: {printable(str(note))}", err=True)
+    report_keys(opened, keys)
     if not found:
         code = exit_code(run, False)
         if code:

@@ -112,6 +112,13 @@ def report_failures(custom: CustomRules) -> None:
         )
 
 
+def report_keys(opened: OpenedTable | None, keys: KeyTable | None) -> None:
+    """Say which keys did not open what they were given for."""
+    if opened is not None and keys is not None:
+        for note in opened.notes(keys):
+            click.echo(f"pqaudit: note: keys: {printable(str(note))}", err=True)
+
+
 def report_notes(run: AuditRun) -> None:
     """Say on standard error what was wrong with inputs."""
     for note in run.notes:

@@ -79,11 +79,6 @@ class Stream:
         return self._pending_octets + self._framing.octets
 
     @property
-    def synchronised(self) -> bool:
-        """Whether it is known where a frame begins."""
-        return self._synchronised
-
-    @property
     def ended(self) -> bool:
         """Whether all octets up to the end were taken."""
         return self.end is not None and (not self._synchronised or self._position >= self.end)

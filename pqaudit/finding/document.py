@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from pqaudit import __version__
+from pqaudit.finding.address import address_text
 from pqaudit.finding.clock import rfc3339
 from pqaudit.finding.ends import initiator_path
 from pqaudit.finding.identity import finding_id
@@ -68,8 +68,8 @@ def build_finding(
             "dataset": "pqaudit.sa",
             "severity": verdict.rule.severity,
         },
-        "source": {"ip": str(ip_address(path.source.address)), "port": path.source.port},
-        "destination": {"ip": str(ip_address(path.destination.address)), "port": path.destination.port},
+        "source": {"ip": address_text(path.source.address), "port": path.source.port},
+        "destination": {"ip": address_text(path.destination.address), "port": path.destination.port},
         "network": network,
         "observer": {"name": observer.name, "type": "pqaudit", "version": __version__},
         "rule": {"id": verdict.rule.id, "name": verdict.rule.name, "version": rulebook.version},

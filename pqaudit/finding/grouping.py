@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pqaudit.finding.document import Document
 from pqaudit.rules.rulebook import Rulebook
 
-BY = ("peer", "tunnel")
 _UNDETERMINED = "undetermined"
 _MOST_VENDORS = 8
 

@@ -68,10 +68,7 @@ class V1Payload(IntEnum):
 
     NONE = 0
     SA = 1
-    PROPOSAL = 2
-    TRANSFORM = 3
     KE = 4
-    NOTIFICATION = 11
     VENDOR_ID = 13
 
 
@@ -99,7 +96,7 @@ KE_METHOD_NONE: Final = 0  # RFC 9370 section 2.2.1: no exchange in this slot
 
 
 class Notify(IntEnum):
-    """Notify types that pqaudit reasons about (RFC 7296, 5685, 7383, 7427, 8784, 9242, 9593, 9867)."""
+    """Notify types that pqaudit reasons about (RFC 7296, 5685, 7383, 7427, 9242, 9593)."""
 
     NO_PROPOSAL_CHOSEN = 14
     INVALID_KE_PAYLOAD = 17
@@ -107,10 +104,8 @@ class Notify(IntEnum):
     REDIRECT = 16407
     FRAGMENTATION_SUPPORTED = 16430
     SIGNATURE_HASH_ALGORITHMS = 16431
-    USE_PPK = 16435
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
     SUPPORTED_AUTH_METHODS = 16443
-    USE_PPK_INT = 16445
 
 
 # Types of which not only the presence but the data tells something: the wanted group, the new gateway, the hashes.
@@ -119,7 +114,6 @@ NOTIFIES_WITH_DATA: Final = frozenset(
 )
 FIRST_STATUS_NOTIFY: Final = 16384  # below are errors (RFC 7296 section 3.10.1)
 
-V1_PHASE1_EXCHANGES: Final = (2, 4)  # identity protection (main mode) and aggressive, RFC 2408 section 3.1
 V1_ATTRIBUTE_ENCRYPTION: Final = 1  # RFC 2409 appendix A
 V1_ATTRIBUTE_HASH: Final = 2
 V1_ATTRIBUTE_GROUP: Final = 4

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from rich.console import Console
 from rich.text import Text
 
 from pqaudit.decode.datagram import Datagram
+from pqaudit.finding.address import address_text
 from pqaudit.finding.clock import rfc3339
 from pqaudit.finding.document import Document
 from pqaudit.ike.ikev1 import V1Message
@@ -127,8 +127,8 @@ def _write_sighting(sighting: Sighting, registry: Registry, console: Console) ->
     header = message.header
     frames = ", ".join(f"#{number}" for number in datagram.frames)
     ends = (
-        endpoint_text({"ip": _address(datagram.source), "port": datagram.source_port}),
-        endpoint_text({"ip": _address(datagram.destination), "port": datagram.destination_port}),
+        endpoint_text({"ip": address_text(datagram.source), "port": datagram.source_port}),
+        endpoint_text({"ip": address_text(datagram.destination), "port": datagram.destination_port}),
     )
     name = registry.exchange(header.exchange_type, header.major)
     if isinstance(message, V1Message):
@@ -163,10 +163,6 @@ def _write_sighting(sighting: Sighting, registry: Registry, console: Console) ->
         lines.append("cut off by the capture's snapshot length")
     for line in lines:
         console.print(Text(f"      {printable(line)}"))
-
-
-def _address(octets: bytes) -> str:
-    return str(ip_address(octets))
 
 
 def _encrypted_text(payload: EncryptedPayload, registry: Registry) -> str:

@@ -214,7 +214,8 @@ class SecurityAssociation:
             self.overflow |= {"init-messages"}
         for kept in (self.responses, self.phase1):
             while len(kept) > MOST_INIT_MESSAGES:
-                # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not.
+                # Evidence for a verdict comes first: a response that selects is never pushed out by one that does not,
+                # and one that selected but was cut off only by those that can be read.
                 worst = max(kept, key=lambda digest: _rank(kept[digest]))
                 del kept[worst]
                 self.overflow |= {"init-messages"}

@@ -32,7 +32,7 @@ class InitContent(NamedTuple):
         ke_method, ke_octets: of the KE payload, or None.
         nonce: True with a nonce payload.
         complete: False when the message was cut off or damaged.
-        faults: slugs from the parser.
+        faults: slugs of what is wrong with the message as a whole; those of its payloads are with the parser's message.
     """
 
     digest: bytes

@@ -199,7 +199,7 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
     nonce = False
     notifies: list[KeptNotify] = []
     vendor_ids: list[bytes] = []
-    faults = list(message.faults)
+    faults: list[str] = []
     for payload in message.payloads:
         if isinstance(payload, NotifyPayload):
             if len(notifies) < MOST_NOTIFIES:

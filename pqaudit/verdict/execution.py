@@ -16,7 +16,6 @@ class Execution:
 
     Attributes:
         pairs: message IDs of IKE_INTERMEDIATE exchanges of which request and response were seen whole.
-        intermediate: message IDs of IKE_INTERMEDIATE exchanges of which anything was seen.
         first_auth: lowest message ID of an IKE_AUTH message, or None. IKE_INTERMEDIATE exchanges count before it
             (RFC 9242 section 3.3.1), so it bounds their number from above even where packets were lost.
         first_auth_proven: that IKE_AUTH begins with an identity, so that it is the first one and not a later round of
@@ -27,7 +26,6 @@ class Execution:
     """
 
     pairs: tuple[int, ...]
-    intermediate: tuple[int, ...]
     first_auth: int | None
     first_auth_proven: bool
     auth_message: ProtectedMessage | None
@@ -58,9 +56,7 @@ class Execution:
 def read_execution(sa: SecurityAssociation) -> Execution:
     """Read what ran."""
     halves: dict[int, set[bool]] = {}
-    seen: set[int] = set()
     for key, message in sa.protected.get(Exchange.IKE_INTERMEDIATE, {}).items():
-        seen.add(key.message_id)
         if message.whole:
             halves.setdefault(key.message_id, set()).add(key.is_response)
     # The IKE_AUTH exchange is started by the original initiator (RFC 7296 section 1.2): anything else is forged.
@@ -76,7 +72,6 @@ def read_execution(sa: SecurityAssociation) -> Execution:
         response = auth.get(ProtectedKey(first, Exchange.IKE_AUTH, False, True))
     return Execution(
         tuple(sorted(number for number, sides in halves.items() if len(sides) == 2)),
-        tuple(sorted(seen)),
         first,
         request is not None and request.inner_type == Payload.IDI,
         request or response,

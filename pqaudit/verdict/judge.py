@@ -106,7 +106,7 @@ def judge(sa: SecurityAssociation, rulebook: Rulebook) -> Verdict:
         rule,
         named[0] if rule.reason == DEVIATION_REASON else rule.reason,
         "ppk" if rule.protection == "none" and ppk == "negotiated" else rule.protection,
-        _assurance(sa, outcome, expected, contradicted, execution),
+        _assurance(sa.version, phase1, outcome, expected, contradicted, execution),
         negotiation,
         execution,
         offer,
@@ -154,9 +154,11 @@ def _phase1(sa: SecurityAssociation) -> Phase1Transform | None:
     return first.content.transforms[0]
 
 
-def _assurance(sa: SecurityAssociation, outcome: str, expected: int, contradicted: bool, execution: Execution) -> str:
-    if sa.version == MAJOR_IKEV1:
-        return "selected" if _phase1(sa) is not None else "offered"
+def _assurance(
+    version: int, phase1: Phase1Transform | None, outcome: str, expected: int, contradicted: bool, execution: Execution
+) -> str:
+    if version == MAJOR_IKEV1:
+        return "selected" if phase1 is not None else "offered"
     if outcome != "selected":
         return "offered"
     if contradicted:
