@@ -1,0 +1,1 @@
+"""Findings in Elasticsearch and OpenSearch: connecting, templates, spool, delivery and questions."""
