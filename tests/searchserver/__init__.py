@@ -1,0 +1,1 @@
+"""Real search servers on loopback, started by the tests that need one."""
