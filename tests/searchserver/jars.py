@@ -118,8 +118,8 @@ def _split_http_module(home: Path) -> None:
         for jar in (home / "lib").glob(pattern):
             jar.rename(module / jar.name)
     (own,) = module.glob(f"{HTTP_MODULE}-*.jar")
-    with zipfile.ZipFile(own) as jar:
-        lines = jar.read(f"META-INF/es-plugins/{HTTP_MODULE}/plugin-descriptor.properties").decode().splitlines()
+    with zipfile.ZipFile(own) as archive:
+        lines = archive.read(f"META-INF/es-plugins/{HTTP_MODULE}/plugin-descriptor.properties").decode().splitlines()
     # Without a Java module name: the server itself is on the class path, where the module would not see it.
     kept = [line for line in lines if not line.startswith("modulename")]
     (module / "plugin-descriptor.properties").write_text("\n".join(kept) + "\n")

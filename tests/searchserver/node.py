@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from tests.searchserver.jars import VERSIONS, Installation, ServerError, install, java_needed
 
@@ -72,6 +73,10 @@ class Node:
             )
         try:
             self.port = self._await_port(before)
+            # It listens before it has found the shards of an earlier run.
+            status, health = self.request("GET", "/_cluster/health?wait_for_status=yellow&timeout=60s")
+            if status != 200:
+                raise ServerError(f"{self} is not well after its start: {health}\n{self._printed(before)}")
         except BaseException:
             self.kill()
             raise
@@ -102,6 +107,18 @@ class Node:
         """Start again on the same port and data folder, after an orderly end if the server still runs."""
         self.terminate()
         return self.start()
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and answer of one request; a body that is not text is sent as JSON."""
+        text = body if body is None or isinstance(body, str) else json.dumps(body)
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)) as connection:
+            kind = "application/x-ndjson" if "/_bulk" in path else "application/json"
+            connection.request(method, path, text and text.encode(), {"Content-Type": kind} if text else {})
+            answer = connection.getresponse()
+            content = answer.read()
+        if not answer.headers.get("content-type", "").startswith("application/json"):
+            return answer.status, content.decode(errors="replace")
+        return answer.status, json.loads(content or "null")
 
     def __enter__(self) -> Self:
         return self if self._process else self.start()
