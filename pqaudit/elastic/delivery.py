@@ -1,0 +1,176 @@
+"""From the spool to the server, until nothing waits."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+from pqaudit.elastic.bulk import Action, Fate, send_bulk
+from pqaudit.elastic.dead_letters import DeadLetters, Refusal
+from pqaudit.elastic.errors import Problem, ServerError
+from pqaudit.elastic.pace import Pace
+from pqaudit.elastic.server import Server
+from pqaudit.elastic.spool import DELIVERED, REJECTED, Entry, Spool
+from pqaudit.elastic.stored import Merge, indices_elsewhere, merge_into_stored
+from pqaudit.finding.document import Document
+
+CREATED = "created"
+MERGED = "merged"
+SAME = "already-there"
+RETRIED_ITEMS = "items-sent-again"
+RETRIED_REQUESTS = "requests-sent-again"
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Sends what waits in a spool.
+
+    Attributes:
+        connect: reaches the server; called again after it was lost.
+        merge: gives the finding that holds what two findings of one SA hold.
+        patience: seconds without any progress after which it gives up, or None to go on for ever.
+        counters: what became of findings in this run.
+        trouble: the last failure that may pass, or None while all goes well.
+    """
+
+    spool: Spool
+    connect: Callable[[], Server]
+    merge: Merge
+    dead_letters: DeadLetters
+    patience: float | None = None
+    progress: Callable[[int], None] | None = None
+    stopping: Event = field(default_factory=Event)
+    counters: Counter[str] = field(default_factory=Counter)
+    trouble: ServerError | None = None
+    _server: Server | None = None
+    _pace: Pace = field(default_factory=Pace)
+    _quiet_since: float = field(default_factory=time.monotonic)
+
+    def drain(self) -> None:
+        """Deliver until the spool is empty or ``stopping`` is set.
+
+        Raises:
+            ServerError: a failure that waiting does not mend, or one that lasted longer than ``patience``. What was not
+                confirmed is still in the spool.
+            SpoolError: the spool cannot be read.
+            OSError: the dead-letter file cannot be written.
+        """
+        self._quiet_since = time.monotonic()
+        after = 0
+        while not self.stopping.is_set():
+            batch = self.spool.waiting(after, self._pace.documents, self._pace.octets)
+            if not batch:
+                if after == 0:
+                    return
+                after = 0  # those that had to wait are sent again
+                self._rest()
+                continue
+            try:
+                left = self._deliver(batch)
+            except ServerError as error:
+                self._failed(error, batch)
+                continue
+            if len(left) < len(batch):
+                self._quiet_since = time.monotonic()
+                self.trouble = None
+            if left:
+                # They are passed over for now: a few that must wait do not hold up the others.
+                self.counters[RETRIED_ITEMS] += len(left)
+                self._pace.shrink()
+                after = batch[-1].seq
+                if len(left) == len(batch):
+                    self._rest()
+            else:
+                self._pace.accepted()
+                after = 0 if after == 0 else batch[-1].seq
+
+    def _deliver(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Deliver a batch; gives those that must wait. All others have left the spool."""
+        if self._server is None:
+            self._server = self.connect()
+        server = self._server
+        first: dict[str, Entry] = {}
+        again: list[Entry] = []
+        for entry in batch:
+            if entry.id in first:
+                again.append(entry)  # after its namesake, in the next batch
+            else:
+                first[entry.id] = entry
+        outcomes = send_bulk(server, [Action("create", e.home, e.id, e.body) for e in first.values()])
+        created: dict[str, Entry] = {}
+        known: dict[str, Entry] = {}
+        later: list[Entry] = list(again)
+        refused: list[Refusal] = []
+        for entry, outcome in zip(first.values(), outcomes, strict=True):
+            if outcome.fate is Fate.DONE:
+                created[entry.id] = entry
+            elif outcome.fate is Fate.CONFLICT:
+                known[entry.id] = entry
+            elif outcome.fate is Fate.LATER:
+                later.append(entry)
+                self._note(Problem.OVERLOADED, outcome.reason, outcome.status)
+            else:
+                refused.append(Refusal(entry, outcome.status, outcome.type, outcome.reason))
+        elsewhere = indices_elsewhere(server, {id_: entry.home for id_, entry in created.items()})
+        known.update({id_: created.pop(id_) for id_ in elsewhere if id_ in created})
+        self._done(list(created.values()), CREATED)
+        if known:
+            self._merge(server, known, later, refused)
+        if refused:
+            self.dead_letters.keep(refused)
+            self._done([refusal.entry for refusal in refused], REJECTED)
+        return later
+
+    def _merge(self, server: Server, known: dict[str, Entry], later: list[Entry], refused: list[Refusal]) -> None:
+        findings: dict[str, Document] = {id_: json.loads(entry.body) for id_, entry in known.items()}
+        merged = merge_into_stored(server, findings, self.merge)
+        for id_, outcome in merged.refused.items():
+            refused.append(Refusal(known[id_], outcome.status, outcome.type, outcome.reason))
+        later += [known[id_] for id_ in merged.later]
+        unfinished = merged.later | set(merged.refused)
+        self._done([known[id_] for id_ in merged.changed - unfinished], MERGED)
+        self._done([known[id_] for id_ in merged.same - unfinished], SAME)
+
+    def _done(self, entries: list[Entry], outcome: str) -> None:
+        if not entries:
+            return
+        self.spool.done(entries, REJECTED if outcome == REJECTED else DELIVERED)
+        self.counters[outcome] += len(entries)
+        if self.progress is not None:
+            self.progress(len(entries))
+
+    def _failed(self, error: ServerError, batch: Sequence[Entry]) -> None:
+        self.counters[RETRIED_REQUESTS] += 1
+        if error.problem is Problem.TOO_LARGE:
+            if len(batch) == 1:
+                self.dead_letters.keep([Refusal(batch[0], error.status or 0, error.reason, str(error))])
+                self._done([batch[0]], REJECTED)
+            self._pace.shrink()
+            # The batch may have been smaller than the pace allows, and must become smaller all the same.
+            self._pace.documents = max(1, min(self._pace.documents, len(batch) // 2))
+            return
+        if not error.passing:
+            raise error
+        self.trouble = error
+        if error.problem in (Problem.UNREACHABLE, Problem.TIMEOUT) and self._server is not None:
+            self._server.close()
+            self._server = None
+        self._pace.shrink()
+        self._rest()
+
+    def _note(self, problem: Problem, reason: str, status: int) -> None:
+        if self.trouble is None:
+            self.trouble = ServerError(problem, f"the server has no room for findings now: {reason}", status)
+
+    def _rest(self) -> None:
+        quiet = time.monotonic() - self._quiet_since
+        pause = self._pace.pause()
+        if self.patience is not None:
+            if quiet >= self.patience:
+                raise self.trouble or ServerError(Problem.OVERLOADED, "the server takes no more findings now")
+            pause = min(pause, max(0.05, self.patience - quiet))
+        self.stopping.wait(pause)
