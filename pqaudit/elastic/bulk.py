@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
 
 from pqaudit.elastic.errors import Problem, ServerError
 from pqaudit.elastic.server import Json, Server
@@ -22,7 +21,8 @@ _ANSWER = "took,errors,items.*.status,items.*.error.type,items.*.error.reason,it
 _PARAMETERS = {"filter_path": _ANSWER, "timeout": "10s"}
 
 
-class Action(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Action:
     """One line pair of a bulk request; ``body`` is None for a delete."""
 
     operation: str
@@ -59,15 +59,6 @@ class Outcome:
     reason: str = ""
 
 
-@dataclass(slots=True)
-class BulkCounters:
-    """What requests met; only grows."""
-
-    requests: int = 0
-    items_later: int = 0
-    kinds: dict[str, int] = field(default_factory=dict)
-
-
 def send_bulk(server: Server, actions: Sequence[Action]) -> list[Outcome]:
     """Send actions in one request; one outcome for each, in order.
 
@@ -87,7 +78,7 @@ def send_bulk(server: Server, actions: Sequence[Action]) -> list[Outcome]:
 def _outcome(action: Action, item: Json) -> Outcome:
     said = item.get(action.operation) if isinstance(item, dict) else None
     status = said.get("status") if isinstance(said, dict) else None
-    if not isinstance(status, int):
+    if not isinstance(said, dict) or not isinstance(status, int):
         raise ServerError(Problem.FAILED, "the server's answer to a bulk request holds an item that says nothing")
     if status in _CREATED:
         return Outcome(Fate.DONE)
@@ -109,7 +100,7 @@ def _outcome(action: Action, item: Json) -> Outcome:
             return Outcome(Fate.CONFLICT, status, kind, reason)  # deleted since it was read
         raise ServerError(
             Problem.REFUSED,
-            f"the index {action.index} is missing and the server does not make it; allow action.auto_create_index there",
+            f"the index {action.index} is missing and may not be made by itself; allow it (action.auto_create_index)",
             status,
             kind,
         )

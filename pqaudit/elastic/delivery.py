@@ -94,16 +94,12 @@ class Delivery:
             self._server = self.connect()
         server = self._server
         first: dict[str, Entry] = {}
-        again: list[Entry] = []
         for entry in batch:
-            if entry.id in first:
-                again.append(entry)  # after its namesake, in the next batch
-            else:
-                first[entry.id] = entry
+            first.setdefault(entry.id, entry)  # a namesake stays in the spool and meets it there in the next batch
         outcomes = send_bulk(server, [Action("create", e.home, e.id, e.body) for e in first.values()])
         created: dict[str, Entry] = {}
         known: dict[str, Entry] = {}
-        later: list[Entry] = list(again)
+        later: list[Entry] = []
         refused: list[Refusal] = []
         for entry, outcome in zip(first.values(), outcomes, strict=True):
             if outcome.fate is Fate.DONE:

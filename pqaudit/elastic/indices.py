@@ -1,4 +1,4 @@
-"""Which index a finding lives in: that of the month of its SA's first packet, so that it meets itself there for ever."""
+"""Which index a finding lives in: that of the month of its SA's first packet, so that it always meets itself."""
 
 from __future__ import annotations
 

@@ -37,4 +37,4 @@ class Pace:
         """Seconds to wait before the next try: random up to a bound that doubles, so that senders do not meet again."""
         bound = min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(self.refusals, 16)))
         self.refusals += 1
-        return random.uniform(bound / 4, bound)  # noqa: S311
+        return random.uniform(bound / 4, bound)

@@ -225,7 +225,7 @@ class Spool:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def waiting(self, after: int, most: int, most_octets: int) -> list[Entry]:
-        """The oldest findings behind ``after``: at most ``most``, and ``most_octets`` or a single one that is larger."""
+        """The oldest findings behind ``after``: at most ``most`` and ``most_octets``, or a single larger one."""
         found: list[Entry] = []
         octets = 0
         with self._lock:
@@ -263,6 +263,11 @@ class Spool:
             counters = dict(self._database.execute("SELECT name, value FROM counters"))
         octets = counters.pop(_OCTETS, 0)
         return SpoolState(findings, octets, oldest, destination, counters)
+
+    def fullness(self) -> float:
+        """Share of the bound on size that is in use."""
+        with self._lock:
+            return self._value(_OCTETS) / self._most_octets
 
     def __len__(self) -> int:
         with self._lock:

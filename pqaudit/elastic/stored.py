@@ -1,25 +1,23 @@
-"""Findings that a server holds already: read with their versions, merged, written back only when nothing changed since."""
+"""Findings that a server holds already: read, merged, written back only when nothing changed since."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pqaudit.elastic.bulk import Action, Fate, Outcome, send_bulk
-from pqaudit.elastic.errors import Problem, ServerError
 from pqaudit.elastic.indices import PATTERN, index_of
-from pqaudit.elastic.server import Json, Server
+from pqaudit.elastic.server import Server
 from pqaudit.finding.document import Document
 
 Merge = Callable[[Document, Document], Document]
 
 _MOST_ROUNDS = 8  # of read, merge and write for one finding before it waits for its next turn
-_MISSING = 404
 
 
-class Copy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Copy:
     """One stored copy of a finding, and the version that a write back must name."""
 
     index: str
