@@ -1,0 +1,104 @@
+"""Findings from files: JSON lines, or the run document of ``audit --format json``; ``-`` is standard input."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO
+
+from pqaudit.finding.document import Document
+from pqaudit.finding.run_document import STRICT_JSON, read_run
+from pqaudit.finding.shape import finding_fault
+
+LONGEST_LINE = 16 * 1024 * 1024
+# What a run document begins with, however it was laid out since; no finding has such a field.
+_RUN = re.compile(rb'\s*\{\s*"(?:schema_version|tool|files|findings|counts|anomalies|notes|counters|complete)"\s*:')
+_SNIFFED = 4096
+_BOM = b"\xef\xbb\xbf"
+_END = (b"", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What could not be read.
+
+    Attributes:
+        source: the file as it was named, or ``-``.
+        line: where in it, counted from 1, or None when it is the whole file.
+        message: why, in words.
+    """
+
+    source: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}, line {self.line}: {self.message}" if self.line else f"{self.source}: {self.message}"
+
+
+Note = Callable[[Unread], None]
+
+
+def read_findings(path: str, note: Note) -> Iterator[Document]:
+    """Findings of a file one after the other; ``-`` reads standard input.
+
+    What is no finding, a line that was cut off for one, is told to ``note``, and the rest is read. Memory does not
+    grow with the file.
+    """
+    try:
+        with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb", buffering=1 << 20) as file:
+            yield from findings_in(file, path, note)
+    except OSError as error:
+        note(Unread(path, None, f"cannot be read: {error.strerror or error}"))
+
+
+def findings_in(file: BinaryIO, source: str, note: Note) -> Iterator[Document]:
+    """Findings of an open file, as ``read_findings``; ``source`` names it in notes."""
+    begun = [file.readline(_SNIFFED).removeprefix(_BOM)]
+    if begun[0].strip() == b"{":  # a document that was laid out anew has its first name in the next line
+        begun.append(file.readline(_SNIFFED))
+    if _RUN.match(b"".join(begun)):
+        values = read_run(b"".join(begun), file, lambda line, message: note(Unread(source, line, message)))
+    else:
+        values = _values(begun, file, source, note)
+    for line, value in values:
+        fault = finding_fault(value)
+        if fault is None:
+            assert isinstance(value, dict)
+            yield value
+        else:
+            note(Unread(source, line, fault))
+
+
+def _values(begun: list[bytes], file: BinaryIO, source: str, note: Note) -> Iterator[tuple[int, object]]:
+    *before, last = begun
+    first = [(octets, True) for octets in before]
+    first.append((last, True) if last.endswith(b"\n") else _bounded_line(file, last))
+    for number, (octets, whole) in enumerate(chain(first, iter(lambda: _bounded_line(file), _END)), 1):
+        message = None if whole else f"longer than {LONGEST_LINE:,} octets"
+        if message is None and octets.strip():
+            try:
+                value: object = STRICT_JSON.decode(octets.decode("utf-8"))
+            except UnicodeDecodeError:
+                message = "no UTF-8 text"
+            except (ValueError, RecursionError):
+                message = "no JSON; it may be cut off" if octets[:1] == b"{" else "no JSON"
+            else:
+                yield number, value
+        if message is not None:
+            note(Unread(source, number, message))
+
+
+def _bounded_line(file: BinaryIO, begun: bytes = b"") -> tuple[bytes, bool]:
+    """The next line, and whether it is whole; of one that is too long the beginning, and the rest is passed over."""
+    line = begun + file.readline(LONGEST_LINE)
+    if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+        return line, True
+    rest = line
+    while rest and not rest.endswith(b"\n"):
+        rest = file.readline(1 << 20)
+    return line, False
