@@ -7,11 +7,14 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
+from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import (
     custom_rules,
     exit_code,
@@ -28,12 +31,14 @@ from pqaudit.cli.reading import (
     rules_option,
     tunnels_option,
 )
+from pqaudit.cli.server_options import ServerOptions, connection_options, connection_or_exit
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pqaudit.finding.document import Document
     from pqaudit.keys.opened import OpenedTable
+    from pqaudit.pipeline import AuditRun
     from pqaudit.rules.rulebook import Rulebook
 
 VERDICTS = ("classical-only", "undetermined", "rfc9370-non-standard", "ml-kem-only", "hybrid-ml-kem")
@@ -43,7 +48,8 @@ _WIDTH_WITHOUT_TERMINAL = 200
 @click.command(
     "audit",
     epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read (the rest "
-    "was), 130 interrupted (what was found so far is printed).",
+    "was), 4 the output or the spool could not be written, 5 the server of --elasticsearch is away or overloaded, 6 it "
+    "refuses, 7 some findings were refused by it, 130 interrupted (what was found so far is printed).",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
@@ -76,6 +82,8 @@ _WIDTH_WITHOUT_TERMINAL = 200
     metavar="N",
     help="Captures read side by side.  [default: number of cores]",
 )
+@connection_options()
+@spool_options
 @click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
 def command(
     paths: tuple[str, ...],
@@ -90,6 +98,8 @@ def command(
     rows: int,
     workers: int | None,
     sensor: str | None,
+    server: ServerOptions,
+    spool: SpoolOptions,
 ) -> None:
     """Say of every IKE SA in captures which key exchange protects it, and why.
 
@@ -100,7 +110,12 @@ def command(
       tcpdump -w - udp port 500 or udp port 4500 | pqaudit audit -
       pqaudit audit --format jsonl site.pcapng > findings.jsonl
       pqaudit audit --fail-on classical-only captures/ || echo "not ready"
+      pqaudit audit --elasticsearch https://search.example:9200 captures/
+
+    With --elasticsearch findings are also sent there: each is on disk, in the spool, before it is printed, and stays
+    there until the server has confirmed it.
     """
+    connection = connection_or_exit(server)
     rulebook = rulebook_or_exit(rules_folder)
     # What is built holds no cycles; looking for them again and again took a quarter of the time of large runs.
     gc.disable()
@@ -115,52 +130,73 @@ def command(
     run = AuditRun()
     opened: OpenedTable | None = None
     sources = find_captures(paths, run.notes.append)
-    with progress_bar(sources) as progress:
-        options = ReadOptions(ports, tunnels, digest=form == "json")
-        if keys is None:
-            read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
-        else:
-            opened = opened_table()
-            add = opened.add
-            # One process, so that keys stay in it.
-            read_inputs(sources, run, options, progress=progress, on_message=lambda d, m: add(d, m.header, keys))
-    report_notes(run)
-    report_keys(opened, keys)
-    if run.interrupted:
-        click.echo("pqaudit: interrupted; this is what was found so far", err=True)
     observer = Observer(sensor or socket.gethostname())
     worst = None if fail_on is None else rulebook.rank(fail_on)
     failing = False
-
     custom = custom_rules(rules_folder)
 
-    def findings() -> Iterator[Document]:
-        nonlocal failing
-        found = drain_findings(run.table, rulebook, observer, opened)
-        for finding in found if custom is None else custom.apply(found):
-            failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
-            yield finding
-
-    with opened_output(output, sources) as out:
-        if group_by is not None:
-            _write_groups(findings(), group_by, form, rulebook, out, rows)
-        elif form == "table":
-            from pqaudit.outputs.terminal import Summary
-
-            summary = Summary(rulebook, rows)
-            for finding in findings():
-                summary.add(finding)
-            summary.write(run, _console(out))
-        else:
-            from pqaudit.outputs.jsonl import write_lines, write_run
-
-            if form == "jsonl":
-                write_lines(findings(), out)
+    with ExitStack() as stack:
+        delivering: Delivering | None = None
+        if connection is not None:
+            delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))
+        with progress_bar(sources) as progress:
+            options = ReadOptions(ports, tunnels, digest=form == "json")
+            if keys is None:
+                read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
             else:
-                write_run(findings(), run, rulebook, out)
-    if custom is not None:
-        report_failures(custom)
-    sys.exit(exit_code(run, failing))
+                opened = opened_table()
+                add = opened.add
+                # One process, so that keys stay in it.
+                read_inputs(sources, run, options, progress=progress, on_message=lambda d, m: add(d, m.header, keys))
+        report_notes(run)
+        report_keys(opened, keys)
+        if run.interrupted:
+            click.echo("pqaudit: interrupted; this is what was found so far", err=True)
+
+        def findings() -> Iterator[Document]:
+            nonlocal failing
+            found = drain_findings(run.table, rulebook, observer, opened)
+            found = found if custom is None else custom.apply(found)
+            for finding in found if delivering is None else delivering.through(found):
+                failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
+                yield finding
+
+        with opened_output(output, sources) as out:
+            _write(findings(), form, group_by, run, rulebook, out, rows)
+        if custom is not None:
+            report_failures(custom)
+        code = exit_code(run, failing)
+        if delivering is not None:
+            sent = delivering.finish()
+            code = sent if code in (ExitCode.DONE, ExitCode.FINDINGS) and sent is not ExitCode.DONE else code
+    sys.exit(code)
+
+
+def _write(
+    findings: Iterator[Document],
+    form: str,
+    group_by: str | None,
+    run: AuditRun,
+    rulebook: Rulebook,
+    out: TextIO,
+    rows: int,
+) -> None:
+    if group_by is not None:
+        _write_groups(findings, group_by, form, rulebook, out, rows)
+    elif form == "table":
+        from pqaudit.outputs.terminal import Summary
+
+        summary = Summary(rulebook, rows)
+        for finding in findings:
+            summary.add(finding)
+        summary.write(run, _console(out))
+    else:
+        from pqaudit.outputs.jsonl import write_lines, write_run
+
+        if form == "jsonl":
+            write_lines(findings, out)
+        else:
+            write_run(findings, run, rulebook, out)
 
 
 def _console(out: TextIO) -> Console:

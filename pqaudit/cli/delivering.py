@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,10 +20,12 @@ from pqaudit.outputs.escape import printable
 
 if TYPE_CHECKING:
     from pqaudit.elastic.delivery import Delivery
+    from pqaudit.elastic.errors import ServerError
     from pqaudit.elastic.server import Server
-    from pqaudit.elastic.shipment import Shipment
     from pqaudit.elastic.spool import Spool
-    from pqaudit.finding.merging import Merger
+    from pqaudit.finding.custom_rules import CustomRules
+    from pqaudit.finding.document import Document
+    from pqaudit.rules.rulebook import Rulebook
 
 _MEGABYTE = 1 << 20
 _DAY = 86_400.0
@@ -39,7 +43,7 @@ class SpoolOptions:
 
 
 def spool_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the spool to a command; ``spool_options_of`` reads them."""
+    """Add the options of the spool to a command, which receives them as one argument ``spool`` (`SpoolOptions`)."""
     options = [
         click.option(
             "--spool",
@@ -72,7 +76,7 @@ def spool_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--patience",
             type=click.FloatRange(0),
-            default=60.0,
+            default=30.0,
             show_default=True,
             metavar="SECONDS",
             help="How long to go on without any progress when the server is away or overloaded.",
@@ -83,9 +87,18 @@ def spool_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Send findings that wait for another server to this one.",
         ),
     ]
+
+    @wraps(function)
+    def with_spool(**arguments: Any) -> Any:
+        values = [
+            arguments.pop(name) for name in ("spool_folder", "spool_megabytes", "spool_days", "patience", "adopt")
+        ]
+        return function(**arguments, spool=SpoolOptions(*values))
+
+    command: Callable[..., Any] = with_spool
     for option in reversed(options):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
 @contextmanager
@@ -126,70 +139,113 @@ class _SpoolFailed(click.ClickException):
     exit_code = ExitCode.OUTPUT_FAILED
 
 
-def new_delivery(spool: Spool, connection: Connection, merger: Merger, patience: float | None) -> Delivery:
-    """Delivery from a spool to a server whose index templates are made when missing."""
-    from pqaudit.elastic.dead_letters import DeadLetters
-    from pqaudit.elastic.delivery import Delivery
+class Delivering:
+    """Sends findings to a server while a command makes them, and says what became of them.
 
-    return Delivery(spool, lambda: _prepared(connection), merger.merge, DeadLetters(spool.folder), patience)
+    A context manager; leaving it keeps in the spool what is not confirmed.
+    """
+
+    def __init__(
+        self, connection: Connection, options: SpoolOptions, rulebook: Rulebook, custom: CustomRules | None
+    ) -> None:
+        self._connection = connection
+        self._options = options
+        self._rulebook = rulebook
+        self._custom = custom
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Delivering:
+        from pqaudit.elastic.dead_letters import DeadLetters
+        from pqaudit.elastic.delivery import Delivery
+        from pqaudit.elastic.shipment import Shipment
+        from pqaudit.finding.merging import Merger
+
+        with ExitStack() as stack:
+            spool = stack.enter_context(opened_spool(self._options, self._connection))
+            merger = Merger(self._rulebook, self._custom)
+            self._delivery = Delivery(
+                spool, lambda: _prepared(self._connection), merger.merge, DeadLetters(spool.folder), tell=_tell
+            )
+            self._shipment = stack.enter_context(Shipment(self._delivery))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def through(self, findings: Iterable[Document]) -> Iterator[Document]:
+        """The findings again, each only after it is on disk; ends the command where the disk does not take them."""
+        from pqaudit.elastic.spool import SpoolError
+
+        try:
+            yield from self._shipment.through(findings)
+        except SpoolError as error:
+            raise _SpoolFailed(str(error)) from error
+
+    def finish(self) -> ExitCode:
+        """Wait for the server with a progress bar, say what became of the findings, and give the exit code for it."""
+        from pqaudit.elastic.errors import ServerError
+        from pqaudit.elastic.spool import SpoolError
+
+        code = ExitCode.DONE
+        try:
+            with _progress(self._delivery):
+                self._shipment.finish(self._options.patience)
+        except ServerError as error:
+            failure = server_failure(error)
+            click.echo(f"pqaudit: error: {failure.message}", err=True)
+            code = ExitCode(failure.exit_code)
+        except SpoolError as error:
+            raise _SpoolFailed(str(error)) from error
+        except OSError as error:
+            where = self._delivery.dead_letters.path
+            raise _SpoolFailed(f"{where} cannot be written: {error.strerror}") from error
+        return self._report(code)
+
+    def _report(self, code: ExitCode) -> ExitCode:
+        """Tell what became of the findings; refused ones make the exit code unless a worse one is set."""
+        from pqaudit.elastic.delivery import CREATED, MERGED, SAME
+        from pqaudit.elastic.spool import REJECTED
+
+        delivery = self._delivery
+        counters = delivery.counters
+        delivered = counters[CREATED] + counters[MERGED] + counters[SAME]
+        _say(
+            f"{delivered:,} findings delivered to {printable(self._connection.url)}: {counters[CREATED]:,} new, "
+            f"{counters[MERGED]:,} merged with what was known, {counters[SAME]:,} known already"
+        )
+        if waiting := len(delivery.spool):
+            _say(f"{waiting:,} findings are safe in {delivery.spool.folder}; send them with `pqaudit ship`")
+        if self._shipment.dropped:
+            _say(f"{self._shipment.dropped:,} findings were dropped to keep to the bounds of the spool")
+        if counters[REJECTED]:
+            where = delivery.dead_letters.path
+            _say(f"{counters[REJECTED]:,} findings were refused and are kept with the reason in {where}")
+            if delivery.dead_letters.left_out:
+                _say(f"{delivery.dead_letters.left_out:,} of them found no room there")
+            if code is ExitCode.DONE:
+                code = ExitCode.REJECTED
+        return code
+
+
+def _say(text: str) -> None:
+    click.echo(f"pqaudit: {text}", err=True)
+
+
+def _tell(error: ServerError | None) -> None:
+    _say("note: " + ("the server takes findings again" if error is None else f"{error}; findings wait in the spool"))
 
 
 def _prepared(connection: Connection) -> Server:
+    """The server, with the index templates made where they are missing."""
     from pqaudit.elastic.server import connect
+    from pqaudit.elastic.setup import ensure_templates
 
-    return connect(connection)
-
-
-def finish(shipment: Shipment, delivery: Delivery, url: str) -> ExitCode:
-    """Wait for the server with a progress bar, say what became of the findings, and give the exit code for it."""
-    from pqaudit.elastic.errors import ServerError
-    from pqaudit.elastic.spool import SpoolError
-
-    code = ExitCode.DONE
-    try:
-        with _progress(delivery):
-            shipment.finish()
-    except ServerError as error:
-        failure = server_failure(error)
-        click.echo(f"pqaudit: error: {failure.message}", err=True)
-        code = ExitCode(failure.exit_code)
-    except SpoolError as error:
-        raise _SpoolFailed(str(error)) from error
-    except OSError as error:
-        raise _SpoolFailed(f"{delivery.dead_letters.path} cannot be written: {error.strerror}") from error
-    return report(delivery, shipment.dropped, url, code)
-
-
-def report(delivery: Delivery, dropped: int, url: str, code: ExitCode) -> ExitCode:
-    """Say on standard error what became of the findings; refused ones make the exit code unless a worse one is set."""
-    from pqaudit.elastic.delivery import CREATED, MERGED, SAME
-    from pqaudit.elastic.spool import REJECTED
-
-    counters = delivery.counters
-    delivered = counters[CREATED] + counters[MERGED] + counters[SAME]
-    click.echo(
-        f"pqaudit: {delivered:,} findings delivered to {printable(url)}: {counters[CREATED]:,} new, "
-        f"{counters[MERGED]:,} merged with what was known, {counters[SAME]:,} known already",
-        err=True,
-    )
-    if waiting := len(delivery.spool):
-        click.echo(
-            f"pqaudit: {waiting:,} findings are safe in {delivery.spool.folder}; send them with `pqaudit ship`",
-            err=True,
-        )
-    if dropped:
-        click.echo(f"pqaudit: {dropped:,} findings were dropped to keep to the bounds of the spool", err=True)
-    if counters[REJECTED]:
-        click.echo(
-            f"pqaudit: {counters[REJECTED]:,} findings were refused and are kept with the reason in "
-            f"{delivery.dead_letters.path}",
-            err=True,
-        )
-        if delivery.dead_letters.left_out:
-            click.echo(f"pqaudit: {delivery.dead_letters.left_out:,} of them found no room there", err=True)
-        if code is ExitCode.DONE:
-            code = ExitCode.REJECTED
-    return code
+    server = connect(connection)
+    ensure_templates(server)
+    return server
 
 
 @contextmanager

@@ -16,6 +16,7 @@ _COMMANDS = {
     "audit": ("pqaudit.cli.audit", "Say of every IKE SA in captures which key exchange protects it."),
     "rules": ("pqaudit.cli.rules", "Show the rules that decide verdicts; check and test rules of your own."),
     "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
+    "ship": ("pqaudit.cli.ship", "Send findings made earlier to Elasticsearch or OpenSearch."),
     "crosscheck": ("pqaudit.cli.crosscheck", "Compare every field with what tshark reads: a second opinion."),
 }
 

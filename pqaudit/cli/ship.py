@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pqaudit.cli.delivering import SpoolOptions, finish, new_delivery, opened_spool, spool_options
+from pqaudit.cli.delivering import Delivering, SpoolOptions, opened_spool, spool_options
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import custom_rules, rulebook_or_exit, rules_option
 from pqaudit.cli.server_options import URL_VARIABLE, ServerOptions, connection_options, connection_or_exit
@@ -38,11 +38,7 @@ _HOUR = 3600.0
 def command(
     files: tuple[str, ...],
     server: ServerOptions,
-    spool_folder: Path | None,
-    spool_megabytes: int,
-    spool_days: float,
-    patience: float,
-    adopt: bool,
+    spool: SpoolOptions,
     rules_folder: Path | None,
     status: bool,
 ) -> None:
@@ -56,18 +52,15 @@ def command(
     pqaudit ship findings.jsonl --elasticsearch https://search.example:9200
     pqaudit ship --status
     """
-    options = SpoolOptions(spool_folder, spool_megabytes, spool_days, patience, adopt)
     connection = connection_or_exit(server)
     if status:
-        with opened_spool(options, None) as spool:
-            _show(spool.state(), spool.folder)
+        with opened_spool(spool, None) as waiting:
+            _show(waiting.state(), waiting.folder)
         return
     if connection is None:
         raise click.UsageError(f"give --elasticsearch URL or {URL_VARIABLE}")
     rulebook = rulebook_or_exit(rules_folder)
     # Imported late so that --help and wrong usage answer at once.
-    from pqaudit.elastic.shipment import Shipment
-    from pqaudit.finding.merging import Merger
     from pqaudit.finding.reading import read_findings
 
     unread: list[Unread] = []
@@ -76,12 +69,10 @@ def command(
         for file in files:
             yield from read_findings(file, unread.append)
 
-    with opened_spool(options, connection) as spool:
-        delivery = new_delivery(spool, connection, Merger(rulebook, custom_rules(rules_folder)), patience)
-        with Shipment(delivery) as shipment:
-            for _ in shipment.through(findings()):
-                pass
-            code = finish(shipment, delivery, connection.url)
+    with Delivering(connection, spool, rulebook, custom_rules(rules_folder)) as delivering:
+        for _ in delivering.through(findings()):
+            pass
+        code = delivering.finish()
     for note in unread[:_MOST_NOTES]:
         click.echo(f"pqaudit: error: {printable(str(note))}", err=True)
     if len(unread) > _MOST_NOTES:

@@ -35,6 +35,7 @@ class Delivery:
         patience: seconds without any progress after which it gives up, or None to go on for ever.
         counters: what became of findings in this run.
         trouble: the last failure that may pass, or None while all goes well.
+        tell: called with a failure that may pass when it begins, and with None when it is over.
     """
 
     spool: Spool
@@ -43,6 +44,7 @@ class Delivery:
     dead_letters: DeadLetters
     patience: float | None = None
     progress: Callable[[int], None] | None = None
+    tell: Callable[[ServerError | None], None] | None = None
     stopping: Event = field(default_factory=Event)
     counters: Counter[str] = field(default_factory=Counter)
     trouble: ServerError | None = None
@@ -76,7 +78,8 @@ class Delivery:
                 continue
             if len(left) < len(batch):
                 self._quiet_since = time.monotonic()
-                self.trouble = None
+            if not left:
+                self._trouble(None)
             if left:
                 # They are passed over for now: a few that must wait do not hold up the others.
                 self.counters[RETRIED_ITEMS] += len(left)
@@ -88,11 +91,37 @@ class Delivery:
                 self._pace.accepted()
                 after = 0 if after == 0 else batch[-1].seq
 
-    def _deliver(self, batch: Sequence[Entry]) -> list[Entry]:
-        """Deliver a batch; gives those that must wait. All others have left the spool."""
+    def patient_for(self, seconds: float) -> None:
+        """Give up after so many seconds, from now on, without any progress."""
+        self._quiet_since = time.monotonic()
+        self.patience = seconds
+
+    def reach(self) -> Server:
+        """The server, connected to when that was not done yet.
+
+        Raises:
+            ServerError: it cannot be reached or used.
+        """
         if self._server is None:
             self._server = self.connect()
-        server = self._server
+        return self._server
+
+    def greet(self) -> None:
+        """Reach the server once; a failure that may pass is told and left for later.
+
+        Raises:
+            ServerError: a failure that waiting does not mend.
+        """
+        try:
+            self.reach()
+        except ServerError as error:
+            if not error.passing:
+                raise
+            self._trouble(error)
+
+    def _deliver(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Deliver a batch; gives those that must wait. All others have left the spool."""
+        server = self.reach()
         first: dict[str, Entry] = {}
         for entry in batch:
             first.setdefault(entry.id, entry)  # a namesake stays in the spool and meets it there in the next batch
@@ -108,7 +137,10 @@ class Delivery:
                 known[entry.id] = entry
             elif outcome.fate is Fate.LATER:
                 later.append(entry)
-                self._note(Problem.OVERLOADED, outcome.reason, outcome.status)
+                if self.trouble is None:
+                    said = outcome.reason or outcome.type
+                    text = f"the server has no room for findings now: {said}"
+                    self._trouble(ServerError(Problem.OVERLOADED, text, outcome.status))
             else:
                 refused.append(Refusal(entry, outcome.status, outcome.type, outcome.reason))
         elsewhere = indices_elsewhere(server, {id_: entry.home for id_, entry in created.items()})
@@ -151,16 +183,18 @@ class Delivery:
             return
         if not error.passing:
             raise error
-        self.trouble = error
+        self._trouble(error)
         if error.problem in (Problem.UNREACHABLE, Problem.TIMEOUT) and self._server is not None:
             self._server.close()
             self._server = None
         self._pace.shrink()
         self._rest()
 
-    def _note(self, problem: Problem, reason: str, status: int) -> None:
-        if self.trouble is None:
-            self.trouble = ServerError(problem, f"the server has no room for findings now: {reason}", status)
+    def _trouble(self, error: ServerError | None) -> None:
+        begins_or_ends = (self.trouble is None) != (error is None)
+        self.trouble = error
+        if begins_or_ends and self.tell is not None:
+            self.tell(error)
 
     def _rest(self) -> None:
         quiet = time.monotonic() - self._quiet_since

@@ -66,14 +66,15 @@ class Shipment:
         self.dropped += self._spool.add(findings)
         self._more.set()
 
-    def finish(self) -> None:
-        """Wait until everything is delivered.
+    def finish(self, patience: float) -> None:
+        """Wait until everything is delivered; ``patience`` in seconds is how long to go on without any progress.
 
         Raises:
             ServerError: the server refused, or did not take findings for as long as patience lasts.
             SpoolError: the spool cannot be read any more.
             OSError: the dead-letter file cannot be written.
         """
+        self._delivery.patient_for(patience)
         self._last.set()
         self._more.set()
         while self._thread.is_alive():
@@ -94,6 +95,8 @@ class Shipment:
 
     def _run(self) -> None:
         try:
+            # Before there is anything to send, so that a wrong URL shows early.
+            self._delivery.greet()
             while not self._delivery.stopping.is_set():
                 last = self._last.is_set()
                 self._delivery.drain()
