@@ -181,13 +181,13 @@ class Proxy:
     def _account(self, request: Request) -> str | Answer:
         """Who asks, as a server's answer names them, or the answer to somebody unknown."""
         if not self.users and not self.api_keys:
-            return "user [_anonymous]"
+            return self._user("_anonymous")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         where = f"for REST request [{request.path}]"
         if scheme.lower() == "basic":
             name, _, password = _decoded(given).partition(":")
             if self.users.get(name) == password:
-                return f"user [{name}]"
+                return self._user(name)
             return self._unauthorized(f"unable to authenticate user [{name}] {where}")
         if scheme.lower() == "apikey":
             if given in self.api_keys:
@@ -195,6 +195,11 @@ class Proxy:
             given_up = "anonymous access is not allowed for this request"
             return self._unauthorized(f"unable to authenticate with provided credentials and {given_up}")
         return self._unauthorized(f"missing authentication credentials {where}")
+
+    def _user(self, name: str) -> str:
+        if self.node.engine == "opensearch":
+            return f"User [name={name}, backend_roles=[], requestedTenant=null]"
+        return f"user [{name}]"
 
     def _unauthorized(self, reason: str) -> Answer:
         if self.node.engine == "opensearch":
@@ -205,7 +210,7 @@ class Proxy:
 
     def _forbidden(self, action: str, account: str) -> str:
         if self.node.engine == "opensearch":
-            return f"no permissions for [{action}] and User [name={account}, backend_roles=[], requestedTenant=null]"
+            return f"no permissions for [{action}] and {account}"
         return f"action [{action}] is unauthorized for {account}, this action is granted by the privileges [all]"
 
     def _error(
