@@ -220,6 +220,13 @@ class SecurityAssociation:
                 del kept[worst]
                 self.overflow |= {"init-messages"}
 
+    def name_bounds(self) -> None:
+        """Add to ``overflow`` the bounds that parts of this evidence reached on their own."""
+        if any(ids.limited for ids in self.exchanges.values()):
+            self.overflow |= {"message-ids"}
+        if any(message.limited for table in self.protected.values() for message in table.values()):
+            self.overflow |= {"fragments"}
+
     def _bound_paths(self) -> None:
         while len(self.paths) > MOST_PATHS:
             del self.paths[max(self.paths, key=lambda path: (self.paths[path], path))]

@@ -19,6 +19,8 @@ MOST_NOTIFIES: Final = 64
 MOST_MESSAGE_ID_BLOCKS: Final = 256  # of 1024 message IDs
 MOST_SIGHTINGS: Final = 10_000  # timeline of ``pqaudit explain``
 NOTIFY_DATA_OCTETS: Final = 64  # what is kept of a notify's data
+VENDOR_ID_OCTETS: Final = 256  # what is kept of a vendor ID
+DIGEST_OCTETS: Final = 16  # of a message
 
 
 class _Ordered(Protocol):

@@ -77,7 +77,9 @@ class Group:
                 _distribute(found, rest)
             _mark_conflicts(found)
         for association in found:
-            _name_bounds(association, responder_spis=self.limited)
+            if self.limited:
+                association.overflow |= {"responder-spis"}
+            association.name_bounds()
         return found
 
     def _bound(self) -> None:
@@ -109,15 +111,6 @@ class Group:
 def _order(association: SecurityAssociation) -> tuple[Reference, bytes]:
     assert association.first is not None  # a part is made for a packet and saw it
     return (association.first, association.responder_spi)
-
-
-def _name_bounds(association: SecurityAssociation, *, responder_spis: bool) -> None:
-    if responder_spis:
-        association.overflow |= {"responder-spis"}
-    if any(ids.limited for ids in association.exchanges.values()):
-        association.overflow |= {"message-ids"}
-    if any(message.limited for table in association.protected.values() for message in table.values()):
-        association.overflow |= {"fragments"}
 
 
 def _mark_conflicts(found: list[SecurityAssociation]) -> None:

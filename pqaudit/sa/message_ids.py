@@ -81,6 +81,20 @@ class MessageIds:
         self._put(block, known | bit)
         return True
 
+    def add_range(self, first: int, last: int) -> None:
+        """Add all from ``first`` to ``last``, both included. The work is bounded, however long the range is."""
+        for block in range(first // _BLOCK, last // _BLOCK + 1):
+            start = max(first - block * _BLOCK, 0)
+            bits = (1 << min(last - block * _BLOCK, _BLOCK - 1) + 1) - (1 << start)
+            if block == 0:
+                self._low |= bits
+                continue
+            blocks = self._blocks or {}
+            if len(blocks) >= MOST_MESSAGE_ID_BLOCKS and block > max(blocks):
+                self.limited = True
+                return  # the lowest blocks are kept, and what follows is higher still
+            self._put(block, bits | blocks.get(block, 0))
+
     def update(self, other: MessageIds) -> None:
         """Union with ``other``."""
         self._low |= other._low

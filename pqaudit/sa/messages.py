@@ -148,10 +148,13 @@ class Seen:
         """Take over what ``other`` saw."""
         counts = self.files
         merge_file_counts(counts, other.files)
-        self.counts = counts
         if (other.first, other.path) < (self.first, self.path):
             self.first, self.path = other.first, other.path
         self.last = max(self.last, other.last)
+        # The same sighting twice is one sighting, and looks like one.
+        self.counts = None
+        if counts != self.files:
+            self.counts = counts
 
     def copy(self) -> Seen:
         """A copy that shares nothing."""

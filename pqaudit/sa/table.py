@@ -29,7 +29,13 @@ from pqaudit.ike.payloads import (
     VendorIdPayload,
 )
 from pqaudit.sa.association import SecurityAssociation
-from pqaudit.sa.bounds import MOST_NOTIFIES, MOST_VENDOR_IDS, NOTIFY_DATA_OCTETS
+from pqaudit.sa.bounds import (
+    DIGEST_OCTETS,
+    MOST_NOTIFIES,
+    MOST_VENDOR_IDS,
+    NOTIFY_DATA_OCTETS,
+    VENDOR_ID_OCTETS,
+)
 from pqaudit.sa.group import Group
 from pqaudit.sa.messages import InitContent, KeptNotify, ProtectedKey, ProtectedMessage, V1Content
 from pqaudit.sa.reference import NO_VLAN, Endpoint, Path, Reference
@@ -39,8 +45,6 @@ _INIT = frozenset((Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME))
 _LOOKED_AT = frozenset(
     (Exchange.IKE_INTERMEDIATE, Exchange.IKE_AUTH, Exchange.CREATE_CHILD_SA, Exchange.IKE_FOLLOWUP_KE)
 )
-_DIGEST_OCTETS = 16
-_VENDOR_ID_OCTETS = 256
 _FEW_PAYLOADS = min(MOST_NOTIFIES, MOST_VENDOR_IDS)  # with no more than these no bound is reached
 
 DEFAULT_MOST_GROUPS = 1_000_000
@@ -171,7 +175,7 @@ class SaTable:
         part.add_exchange(header.exchange_type, True, header.message_id)
         if message.transforms:
             content = V1Content(
-                blake2b(payload, digest_size=_DIGEST_OCTETS).digest(),
+                blake2b(payload, digest_size=DIGEST_OCTETS).digest(),
                 header.responder_spi,
                 message.transforms,
                 _bounded_vendor_ids(message.vendor_ids),
@@ -229,7 +233,7 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
         proposals_complete = False
     faults += unfit
     return InitContent(
-        blake2b(datagram.payload, digest_size=_DIGEST_OCTETS).digest(),
+        blake2b(datagram.payload, digest_size=DIGEST_OCTETS).digest(),
         message.header.responder_spi,
         message.header.exchange_type,
         proposals,
@@ -241,7 +245,7 @@ def _init_content(message: Message, datagram: Datagram) -> InitContent:
         _bounded_vendor_ids(tuple(vendor_ids)),
         message.complete,
         datagram.truncated,
-        tuple(faults),
+        tuple(dict.fromkeys(faults)),
     )
 
 
@@ -290,4 +294,4 @@ def _left_out(message: Message) -> set[str]:
 
 @lru_cache(maxsize=1024)
 def _bounded_vendor_ids(vendor_ids: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    return tuple(vendor_id[:_VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])
+    return tuple(vendor_id[:VENDOR_ID_OCTETS] for vendor_id in vendor_ids[:MOST_VENDOR_IDS])
