@@ -7,7 +7,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all:
 PIN := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
-DEBIAN_TOOLS := tshark tcpdump
+DEBIAN_TOOLS := tshark tcpdump mvn:maven
 
 MADE := $(VENV)/.made
 BUSY := $(VENV)/.busy
@@ -49,8 +49,10 @@ fuzz: $(TESTING) ## look for inputs that break a reader or parser (atheris; SECO
 			-artifact_prefix=build/fuzz/ -max_total_time=$(SECONDS) -timeout=10 || exit 1; \
 	done
 
+# Debian 12 has no JDK that is new enough for all search servers, so that one is only looked for.
 tools: ## install the Debian packages that some tests use, or name them
 	@sh .ci/debian-tools $(DEBIAN_TOOLS)
+	@$(PYTHON) -m tests.searchserver.jars $(if $(CI),,|| true)
 
 pins: $(TESTING) ## write requirements/*.txt anew from requirements/*.in
 	$(PIP) install pip-tools

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -151,3 +152,17 @@ def _made_whole(folder: Path) -> Iterator[Path]:
         part.mkdir()
         yield part
         part.rename(folder)
+
+
+def main() -> int:
+    """Say which JDK is missing before the tests do."""
+    try:
+        find_jdk(21, "A search server of the tests")
+    except ServerError as error:
+        print(f"Tests of search servers fail: {error}.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
