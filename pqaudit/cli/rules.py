@@ -10,8 +10,9 @@ import click
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import rulebook_or_exit, rules_option
 from pqaudit.outputs.escape import printable
-from pqaudit.rules.custom import CustomRule, RuleProblem, failed_examples, load_custom_rules
+from pqaudit.rules.custom import CustomRule, failed_examples, load_custom_rules
 from pqaudit.rules.errors import RulesError
+from pqaudit.rules.problem import RuleProblem
 from pqaudit.rules.rulebook import load_rulebook
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)

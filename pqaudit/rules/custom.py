@@ -12,27 +12,16 @@ from typing import Any
 import yaml
 
 from pqaudit.rules.expression import Condition, ExpressionError, compile_expression, unknown_fields
-from pqaudit.rules.source import SCHEMA, is_built_in
+from pqaudit.rules.problem import RuleProblem
+from pqaudit.rules.source import POLICIES, SCHEMA, is_built_in
 from pqaudit.rules.subject import EXAMPLE, laid_over
+from pqaudit.rules.untrusted import UnreadableError, line_of, read_node
 
 SEVERITIES = {"info": 5, "low": 21, "medium": 47, "high": 73, "critical": 99}
 _FIELDS = ("id", "title", "severity", "source", "when", "examples", "description")
 _REQUIRED = ("id", "title", "severity", "source", "when")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SEVERITY = re.compile(r"[0-9]{1,3}")
-MOST_FILE_OCTETS = 4 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class RuleProblem:
-    """What is wrong where, with what to write instead. ``line`` counts from 1."""
-
-    file: str
-    line: int
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +51,16 @@ class CustomRule:
 def load_custom_rules(folder: Path) -> tuple[list[CustomRule], list[RuleProblem]]:
     """Load every ``*.yaml`` and ``*.yml`` in ``folder`` and below that holds rules with a condition in CEL.
 
-    Files that replace built-in ones of the same name are left to the rulebook. A rule with a problem is left out, and
-    the others are used.
+    Files that replace built-in ones of the same name are left to the rulebook, and those in ``policies/`` are policies.
+    A rule with a problem is left out, and the others are used.
     """
     rules: list[CustomRule] = []
     problems: list[RuleProblem] = []
     seen: dict[str, CustomRule] = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".yaml", ".yml") and p.is_file()):
-        if is_built_in(path.relative_to(folder).as_posix()):
-            continue  # replaces a built-in file, which the rulebook loads
+        own = path.relative_to(folder)
+        if is_built_in(own.as_posix()) or own.parent.as_posix() == POLICIES:
+            continue  # replaces a built-in file, which the rulebook loads, or is a policy
         for found in _load_file(path, problems):
             other = seen.get(found.id)
             if other is not None:
@@ -85,37 +75,17 @@ def load_custom_rules(folder: Path) -> tuple[list[CustomRule], list[RuleProblem]
 def _load_file(path: Path, problems: list[RuleProblem]) -> Iterator[CustomRule]:
     name = str(path)
     try:
-        if path.stat().st_size > MOST_FILE_OCTETS:
-            problems.append(RuleProblem(name, 1, f"a rule file has at most {MOST_FILE_OCTETS:,} octets; split it"))
-            return
-        text = path.read_text(encoding="utf-8")
-        # An alias that doubles what it names, some thirty times over, fills any memory; no rule needs one.
-        alias = next((e for e in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)), None)
-        if alias is not None:
-            line = alias.start_mark.line + 1 if alias.start_mark else 1
-            problems.append(RuleProblem(name, line, f"write out what *{alias.anchor} stands for; aliases are not read"))
-            return
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(RuleProblem(name, 1, f"it cannot be read: {error}"))
-        return
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problems.append(RuleProblem(name, line, f"this is not YAML: {error.problem or error.context}"))
-        return
-    except yaml.YAMLError as error:
-        problems.append(RuleProblem(name, 1, f"this is not YAML: {' '.join(str(error).split())}"))
-        return
-    except RecursionError:
-        problems.append(RuleProblem(name, 1, "it is nested too deeply to be a rule file"))
+        node = read_node(path)
+    except UnreadableError as error:
+        problems.append(error.problem)
         return
     top = _mapping(node, name, problems, "the file")
     schema = top.get("schema")
     if schema is None or schema.value != str(SCHEMA):
-        problems.append(RuleProblem(name, _line(schema or node), f"write `schema: {SCHEMA}` at the top of the file"))
+        problems.append(RuleProblem(name, line_of(schema or node), f"write `schema: {SCHEMA}` at the top of the file"))
     listed = top.get("rules")
     if not isinstance(listed, yaml.SequenceNode):
-        problems.append(RuleProblem(name, _line(listed or node), "write `rules:` as a list, each rule after a dash"))
+        problems.append(RuleProblem(name, line_of(listed or node), "write `rules:` as a list, each rule after a dash"))
         return
     for entry in listed.value:
         rule = _rule(entry, name, problems)
@@ -128,10 +98,10 @@ def _rule(node: yaml.Node, file: str, problems: list[RuleProblem]) -> CustomRule
     fields = _mapping(node, file, problems, "a rule")
     if not isinstance(node, yaml.MappingNode):
         return None
-    line = _line(node)
+    line = line_of(node)
 
     def complain(at: yaml.Node | None, text: str) -> None:
-        problems.append(RuleProblem(file, line if at is None else _line(at), text))
+        problems.append(RuleProblem(file, line if at is None else line_of(at), text))
 
     for key, value in fields.items():
         if key not in _FIELDS:
@@ -216,7 +186,7 @@ def _examples(node: yaml.Node | None, complain: Any) -> tuple[RuleExample, ...]:
         ):
             complain(entry, "an example is `{match: true, sa: {...}}`, with match true or false")
             continue
-        found.append(RuleExample(laid_over(value.get("sa", {})), value["match"], _line(entry)))
+        found.append(RuleExample(laid_over(value.get("sa", {})), value["match"], line_of(entry)))
     return tuple(found)
 
 
@@ -228,21 +198,17 @@ def _severity(text: str) -> int | None:
 
 def _mapping(node: yaml.Node | None, file: str, problems: list[RuleProblem], what: str) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
-        problems.append(RuleProblem(file, _line(node), f"{what} must be fields with values"))
+        problems.append(RuleProblem(file, line_of(node), f"{what} must be fields with values"))
         return {}
     fields: dict[str, yaml.Node] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            problems.append(RuleProblem(file, _line(key), f"a name in {what} must be plain text"))
+            problems.append(RuleProblem(file, line_of(key), f"a name in {what} must be plain text"))
             continue
         if key.value in fields:
-            problems.append(RuleProblem(file, _line(key), f"`{key.value}` stands twice; keep one"))
+            problems.append(RuleProblem(file, line_of(key), f"`{key.value}` stands twice; keep one"))
         fields[key.value] = value
     return fields
-
-
-def _line(node: yaml.Node | None) -> int:
-    return 1 if node is None else int(node.start_mark.line) + 1
 
 
 def failed_examples(rule: CustomRule) -> Iterator[RuleProblem]:

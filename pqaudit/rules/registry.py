@@ -18,6 +18,7 @@ class Method:
 
     ``kind`` is ``none``, ``classical``, ``ml-kem``, ``private-use`` or ``unassigned``. ``public_octets`` and
     ``ciphertext_octets`` are the lengths of the initiator's and the responder's KE data, None where unknown.
+    ``security_bits`` is the classical strength, None where unknown.
     """
 
     id: int
@@ -26,6 +27,7 @@ class Method:
     kind: str
     public_octets: int | None
     ciphertext_octets: int | None
+    security_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,10 @@ class PrivateMethod:
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
-    """An encryption or integrity transform with what its payload overhead depends on; None where unknown."""
+    """An encryption or integrity transform with what its payload overhead depends on; None where unknown.
+
+    ``security_bits`` stands only where the strength is less than the key is long.
+    """
 
     id: int
     name: str
@@ -47,6 +52,7 @@ class Cipher:
     iv_octets: int | None
     block_octets: int | None
     icv_octets: int | None
+    security_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,7 @@ class Registry:
                 "unassigned" if entry["class"] == "reserved" else entry["class"],
                 entry.get("public_octets"),
                 entry.get("ciphertext_octets"),
+                entry.get("security_bits"),
             )
             for entry in methods["methods"]
         }
@@ -145,6 +152,8 @@ class Registry:
         self._v1_exchanges = _names(v1["exchange_types"])
         self._v1_encryption = _names(v1["encryption"])
         self._v1_hash = _names(v1["hash"])
+        self._v1_encryption_as_v2 = {e["id"]: e["ikev2"] for e in v1["encryption"] if "ikev2" in e}
+        self._v1_hash_as_v2 = {e["id"]: e["ikev2"] for e in v1["hash"] if "ikev2" in e}
         vendors = load("vendor_ids")
         self._products = tuple(
             Product(p["vendor"], p["post_quantum"], p["source"], p["certainty"]) for p in vendors["products"]
@@ -206,6 +215,22 @@ class Registry:
         """Name of an IKEv1 hash algorithm."""
         return self._v1_hash.get(number, f"unassigned-{number}")
 
+    def v1_encryption_as_v2(self, number: int) -> int | None:
+        """The IKEv2 number of the same cipher, or None where IKEv2 has none."""
+        return self._v1_encryption_as_v2.get(number)
+
+    def v1_hash_as_v2(self, number: int) -> int | None:
+        """The IKEv2 number of the pseudorandom function made of that hash, or None where IKEv2 has none."""
+        return self._v1_hash_as_v2.get(number)
+
+    def assigned(self, kind: str) -> frozenset[str]:
+        """Names of all that is registered of ``key_exchange``, ``encryption``, ``prf`` or ``integrity``."""
+        if kind == "key_exchange":
+            return frozenset(m.name for m in self._methods.values() if m.kind in ("classical", "ml-kem"))
+        if kind == "prf":
+            return frozenset(self._prf.values())
+        return frozenset(c.name for c in (self._encryption if kind == "encryption" else self._integrity).values())
+
     def vendor_id(self, octets: bytes) -> VendorId | None:
         """The longest known vendor ID that matches, or None."""
         for known in self._vendor_ids:
@@ -238,5 +263,6 @@ def _ciphers(entries: list[dict[str, Any]]) -> dict[int, Cipher]:
             e.get("iv_octets"),
             e.get("block_octets"),
             e.get("icv_octets"),
+            e.get("security_bits"),
         )
     return found

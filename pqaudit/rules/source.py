@@ -17,6 +17,8 @@ except ImportError:  # libyaml is optional; the pure loader reads the same, more
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 SCHEMA = 1
+POLICIES = "policies"
+"""The folder of policies below that of the rules."""
 
 
 def built_in() -> Traversable:
