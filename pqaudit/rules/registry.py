@@ -145,6 +145,13 @@ class Registry:
             for e in entries
             if e.get("status")
         }
+        self._assigned = {
+            "key_exchange": frozenset(m.name for m in self._methods.values() if m.kind in ("classical", "ml-kem")),
+            "encryption": frozenset(cipher.name for cipher in self._encryption.values()),
+            "prf": frozenset(self._prf.values()),
+            "integrity": frozenset(cipher.name for cipher in self._integrity.values()),
+        }
+        self._kinds = {method.name: method.kind for method in self._methods.values()}
         self._exchanges = _names(load("exchange_types")["exchange_types"])
         self._payloads = _names(load("payload_types")["payload_types"])
         self._notifies = _names(load("notifies")["notifies"])
@@ -181,6 +188,17 @@ class Registry:
         kind = next((kind for first, last, kind in self._ranges if first <= number <= last), "unassigned")
         name = f"{kind}-{number}"
         return Method(number, name, name, kind, None, None)
+
+    def method_number(self, name: str) -> int | None:
+        """The number of the method that has a name or short name, in any case; None where none has."""
+        wanted = name.casefold()
+        for method in self._methods.values():
+            if wanted in (method.name.casefold(), method.short.casefold()):
+                return method.id
+        # Names that are made for numbers without an entry, private-use-1081 for one.
+        tail = wanted.rpartition("-")[2]
+        number = int(tail) if tail.isascii() and tail.isdigit() and len(tail) <= 5 else None
+        return number if number is not None and self.method(number).name == wanted else None
 
     def encryption(self, number: int) -> Cipher:
         """An encryption algorithm."""
@@ -225,11 +243,11 @@ class Registry:
 
     def assigned(self, kind: str) -> frozenset[str]:
         """Names of all that is registered of ``key_exchange``, ``encryption``, ``prf`` or ``integrity``."""
-        if kind == "key_exchange":
-            return frozenset(m.name for m in self._methods.values() if m.kind in ("classical", "ml-kem"))
-        if kind == "prf":
-            return frozenset(self._prf.values())
-        return frozenset(c.name for c in (self._encryption if kind == "encryption" else self._integrity).values())
+        return self._assigned[kind]
+
+    def kind_of(self, name: str) -> str | None:
+        """The kind of the key exchange method with that name, None where there is none."""
+        return self._kinds.get(name)
 
     def vendor_id(self, octets: bytes) -> VendorId | None:
         """The longest known vendor ID that matches, or None."""
@@ -237,6 +255,11 @@ class Registry:
             if octets.startswith(known.octets) if known.prefix else octets == known.octets:
                 return known
         return None
+
+    def vendor(self, name: str) -> str:
+        """A vendor's name as findings carry it, from one in any case; what is unknown stays as it is."""
+        known = {vendor_id.vendor.casefold(): vendor_id.vendor for vendor_id in self._vendor_ids if vendor_id.vendor}
+        return known.get(name.casefold(), name)
 
     def products(self, vendor: str) -> tuple[Product, ...]:
         """Products of a vendor, by the vendor's word in front of their name."""
