@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import IO
 
 from pqaudit.finding.document import Document
 from pqaudit.finding.run_document import STRICT_JSON, read_run
@@ -56,7 +56,7 @@ def read_findings(path: str, note: Note) -> Iterator[Document]:
         note(Unread(path, None, f"cannot be read: {error.strerror or error}"))
 
 
-def findings_in(file: BinaryIO, source: str, note: Note) -> Iterator[Document]:
+def findings_in(file: IO[bytes], source: str, note: Note) -> Iterator[Document]:
     """Findings of an open file, as ``read_findings``; ``source`` names it in notes."""
     begun = [file.readline(_SNIFFED).removeprefix(_BOM)]
     if begun[0].strip() == b"{":  # a document that was laid out anew has its first name in the next line
@@ -74,7 +74,7 @@ def findings_in(file: BinaryIO, source: str, note: Note) -> Iterator[Document]:
             note(Unread(source, line, fault))
 
 
-def _values(begun: list[bytes], file: BinaryIO, source: str, note: Note) -> Iterator[tuple[int, object]]:
+def _values(begun: list[bytes], file: IO[bytes], source: str, note: Note) -> Iterator[tuple[int, object]]:
     *before, last = begun
     first = [(octets, True) for octets in before]
     first.append((last, True) if last.endswith(b"\n") else _bounded_line(file, last))
@@ -93,7 +93,7 @@ def _values(begun: list[bytes], file: BinaryIO, source: str, note: Note) -> Iter
             note(Unread(source, number, message))
 
 
-def _bounded_line(file: BinaryIO, begun: bytes = b"") -> tuple[bytes, bool]:
+def _bounded_line(file: IO[bytes], begun: bytes = b"") -> tuple[bytes, bool]:
     """The next line, and whether it is whole; of one that is too long the beginning, and the rest is passed over."""
     line = begun + file.readline(LONGEST_LINE)
     if len(line) < LONGEST_LINE or line.endswith(b"\n"):

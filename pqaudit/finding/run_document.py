@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterator
 from json import JSONDecoder
-from typing import Any, BinaryIO, NoReturn
+from typing import IO, Any, NoReturn
 
 LONGEST_FINDING = 16 * 1024 * 1024
 _LONGEST_OTHER = 256 * 1024 * 1024  # the list of all files of a run, for one
@@ -21,7 +21,7 @@ def _no_constant(name: str) -> NoReturn:
 STRICT_JSON = JSONDecoder(parse_constant=_no_constant)
 
 
-def read_run(begun: bytes, file: BinaryIO, note: Callable[[int, str], None]) -> Iterator[tuple[int, object]]:
+def read_run(begun: bytes, file: IO[bytes], note: Callable[[int, str], None]) -> Iterator[tuple[int, object]]:
     """Each item of ``findings`` with the line that it begins in; several documents may follow each other.
 
     Args:
@@ -77,7 +77,7 @@ def _items(text: _Text) -> Iterator[tuple[int, object]]:
 class _Text:
     """A file as text of which only the part in hand is kept."""
 
-    def __init__(self, begun: bytes, file: BinaryIO) -> None:
+    def __init__(self, begun: bytes, file: IO[bytes]) -> None:
         self._file = file
         self._octets = codecs.getincrementaldecoder("utf-8")()
         self._buffer = ""
