@@ -1,0 +1,157 @@
+"""Questions about findings answered by a server: exactly what ``pqaudit.finding.answers`` makes of the same findings.
+
+Everything is counted with composite aggregations, which page through all values, and folded here: they are exact where
+terms and cardinality are estimates, and need no scripts, which many servers forbid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from pqaudit.elastic.indices import PATTERN
+from pqaudit.elastic.query import (
+    ENDS,
+    ID,
+    METHODS,
+    PROTECTION,
+    REASON,
+    SENSOR,
+    TIME,
+    VENDORS,
+    VERDICT,
+    server_query,
+)
+from pqaudit.elastic.server import Json, Server
+from pqaudit.elastic.snapshot import Snapshot
+from pqaudit.finding.answers import By, Groups, Key, Summary
+from pqaudit.finding.document import Document
+from pqaudit.finding.facets import canonical_address, moment, tunnel_of
+from pqaudit.finding.query import Query
+from pqaudit.finding.reading import Note, Unread
+from pqaudit.finding.shape import finding_fault
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIELDS: dict[By, str] = {"reason": REASON, "sensor": SENSOR}
+_EITHER: dict[By, tuple[str, str]] = {"method": METHODS, "vendor": VENDORS}
+
+
+def _terms(field: str) -> Json:
+    return {"terms": {"field": field}}
+
+
+def _sort(order: str) -> list[Json]:
+    # In milliseconds also where an index keeps more, so that the order is that of files. An ID is in one place only.
+    return [{TIME: {"order": order, "numeric_type": "date"}}, {ID: {"order": order}}]
+
+
+def summary(server: Server, query: Query, most_rows: int, note: Note) -> Summary:
+    """Counts of the findings that match, and the latest of them.
+
+    Args:
+        server: where.
+        query: what is asked for.
+        most_rows: how many of the latest.
+        note: takes what is stored and is no finding.
+
+    Raises:
+        ServerError: the server cannot answer.
+    """
+    answer = Summary(most_rows)
+    wanted = server_query(query)
+    with Snapshot(server, PATTERN) as snapshot:
+        # Peers are the values of two fields together, so each pair of addresses comes here; memory grows with pairs.
+        sources = {
+            "verdict": _terms(VERDICT),
+            "protection": _terms(PROTECTION),
+            "source": _terms(ENDS[0]),
+            "destination": _terms(ENDS[1]),
+        }
+        for key, number in snapshot.buckets(wanted, sources):
+            answer.count(key["verdict"], key["protection"], _ends(key), number)
+        for finding in _findings(snapshot.hits(wanted, _sort("asc"), 1), note):
+            answer.first = moment(finding)
+        for finding in _findings(snapshot.hits(wanted, _sort("desc"), max(most_rows, 1)), note):
+            answer.last = answer.last or moment(finding)
+            answer.keep(finding)
+    return answer
+
+
+def groups(server: Server, query: Query, by: By) -> Groups:
+    """How many of the findings that match have each value.
+
+    Raises:
+        ServerError: the server cannot answer.
+    """
+    answer = Groups(by)
+    wanted = server_query(query)
+    with Snapshot(server, PATTERN) as snapshot:
+        for verdict, number in snapshot.count(wanted, VERDICT):
+            answer.count_findings(verdict, number)
+            if by == "verdict":
+                answer.count(verdict, verdict, number)
+        if by in _EITHER:
+            _count_either(snapshot, wanted, _EITHER[by], answer)
+        elif by != "verdict":
+            _count_each(snapshot, wanted, by, answer)
+    return answer
+
+
+def matching(server: Server, query: Query, note: Note) -> Iterator[Document]:
+    """All findings that match, in the order of first packets, page after page.
+
+    Raises:
+        ServerError: the server cannot answer.
+    """
+    with Snapshot(server, PATTERN) as snapshot:
+        yield from _findings(snapshot.hits(server_query(query), _sort("asc")), note)
+
+
+def _count_each(snapshot: Snapshot, query: Json, by: By, answer: Groups) -> None:
+    """Count by what a finding has one of, or, for peers, by what is folded from such."""
+    sources: dict[str, Json] = {"verdict": _terms(VERDICT)}
+    keys: Callable[[dict[str, Json]], set[Key]]
+    if by == "peer" or by == "tunnel":
+        sources |= {"source": _terms(ENDS[0]), "destination": _terms(ENDS[1])}
+        keys = (lambda key: set(_ends(key))) if by == "peer" else (lambda key: {tunnel_of(*_ends(key))})
+    elif by == "month":
+        month = {"field": TIME, "calendar_interval": "month", "time_zone": "UTC"}
+        sources["value"] = {"date_histogram": month}
+        keys = lambda key: {f"{_EPOCH + timedelta(milliseconds=key['value']):%Y-%m}".rjust(7, "0")}  # noqa: E731
+    else:
+        sources["value"] = _terms(_FIELDS[by])
+        keys = lambda key: {key["value"]}  # noqa: E731
+    for key, number in snapshot.buckets(query, sources):
+        for value in keys(key):
+            answer.count(value, key["verdict"], number)
+
+
+def _count_either(snapshot: Snapshot, query: Json, fields: tuple[str, str], answer: Groups) -> None:
+    """Count by values that stand in either of two fields, each of which may hold several.
+
+    A finding that has a value in both would count twice; those are what the pairs of equal values count.
+    """
+    verdict = _terms(VERDICT)
+    for field in fields:
+        for key, number in snapshot.buckets(query, {"verdict": verdict, "value": _terms(field)}):
+            answer.count(key["value"], key["verdict"], number)
+    both = {"verdict": verdict, "value": _terms(fields[0]), "other": _terms(fields[1])}
+    for key, number in snapshot.buckets(query, both):
+        if key["value"] == key["other"]:
+            answer.count(key["value"], key["verdict"], -number)
+    neither = {"bool": {"filter": [query], "must_not": [{"exists": {"field": field}} for field in fields]}}
+    for value, number in snapshot.count(neither, VERDICT):
+        answer.count(None, value, number)
+
+
+def _ends(key: dict[str, Json]) -> tuple[str, str]:
+    return canonical_address(key["source"]), canonical_address(key["destination"])
+
+
+def _findings(hits: Iterator[Json], note: Note) -> Iterator[Document]:
+    for hit in hits:
+        fault = finding_fault(hit["_source"])
+        if fault is None:
+            yield hit["_source"]
+        else:
+            note(Unread(f"{hit['_index']}/{hit['_id']}", None, fault))
