@@ -14,6 +14,7 @@ from pqaudit.cli.exit_codes import ExitCode
 
 _COMMANDS = {
     "audit": ("pqaudit.cli.audit", "Say of every IKE SA in captures which key exchange protects it."),
+    "search": ("pqaudit.cli.search", "Ask the usual questions of findings, in files or on a server."),
     "rules": ("pqaudit.cli.rules", "Show the rules that decide verdicts; check and test rules of your own."),
     "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
     "ship": ("pqaudit.cli.ship", "Send findings made earlier to Elasticsearch or OpenSearch."),

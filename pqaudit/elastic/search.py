@@ -45,66 +45,58 @@ def _sort(order: str) -> list[Json]:
     return [{TIME: {"order": order, "numeric_type": "date"}}, {ID: {"order": order}}]
 
 
-def summary(server: Server, query: Query, most_rows: int, note: Note) -> Summary:
-    """Counts of the findings that match, and the latest of them.
+class ServerFindings:
+    """Findings that a server holds. Each method raises `ServerError` when it cannot answer.
 
     Args:
         server: where.
-        query: what is asked for.
-        most_rows: how many of the latest.
         note: takes what is stored and is no finding.
-
-    Raises:
-        ServerError: the server cannot answer.
     """
-    answer = Summary(most_rows)
-    wanted = server_query(query)
-    with Snapshot(server, PATTERN) as snapshot:
-        # Peers are the values of two fields together, so each pair of addresses comes here; memory grows with pairs.
-        sources = {
-            "verdict": _terms(VERDICT),
-            "protection": _terms(PROTECTION),
-            "source": _terms(ENDS[0]),
-            "destination": _terms(ENDS[1]),
-        }
-        for key, number in snapshot.buckets(wanted, sources):
-            answer.count(key["verdict"], key["protection"], _ends(key), number)
-        for finding in _findings(snapshot.hits(wanted, _sort("asc"), 1), note):
-            answer.first = moment(finding)
-        for finding in _findings(snapshot.hits(wanted, _sort("desc"), max(most_rows, 1)), note):
-            answer.last = answer.last or moment(finding)
-            answer.keep(finding)
-    return answer
 
+    def __init__(self, server: Server, note: Note) -> None:
+        self._server = server
+        self._note = note
 
-def groups(server: Server, query: Query, by: By) -> Groups:
-    """How many of the findings that match have each value.
+    def summary(self, query: Query, most_rows: int) -> Summary:
+        """Counts of the findings that match, and the latest of them."""
+        answer = Summary(most_rows)
+        wanted = server_query(query)
+        with Snapshot(self._server, PATTERN) as snapshot:
+            # Peers are the values of two fields together, so each pair of addresses comes here; memory grows with them.
+            sources = {
+                "verdict": _terms(VERDICT),
+                "protection": _terms(PROTECTION),
+                "source": _terms(ENDS[0]),
+                "destination": _terms(ENDS[1]),
+            }
+            for key, number in snapshot.buckets(wanted, sources):
+                answer.count(key["verdict"], key["protection"], _ends(key), number)
+            for finding in _findings(snapshot.hits(wanted, _sort("asc"), 1), self._note):
+                answer.first = moment(finding)
+            for finding in _findings(snapshot.hits(wanted, _sort("desc"), max(most_rows, 1)), self._note):
+                answer.last = answer.last or moment(finding)
+                answer.keep(finding)
+        return answer
 
-    Raises:
-        ServerError: the server cannot answer.
-    """
-    answer = Groups(by)
-    wanted = server_query(query)
-    with Snapshot(server, PATTERN) as snapshot:
-        for verdict, number in snapshot.count(wanted, VERDICT):
-            answer.count_findings(verdict, number)
-            if by == "verdict":
-                answer.count(verdict, verdict, number)
-        if by in _EITHER:
-            _count_either(snapshot, wanted, _EITHER[by], answer)
-        elif by != "verdict":
-            _count_each(snapshot, wanted, by, answer)
-    return answer
+    def groups(self, query: Query, by: By) -> Groups:
+        """How many of the findings that match have each value."""
+        answer = Groups(by)
+        wanted = server_query(query)
+        with Snapshot(self._server, PATTERN) as snapshot:
+            for verdict, number in snapshot.count(wanted, VERDICT):
+                answer.count_findings(verdict, number)
+                if by == "verdict":
+                    answer.count(verdict, verdict, number)
+            if by in _EITHER:
+                _count_either(snapshot, wanted, _EITHER[by], answer)
+            elif by != "verdict":
+                _count_each(snapshot, wanted, by, answer)
+        return answer
 
-
-def matching(server: Server, query: Query, note: Note) -> Iterator[Document]:
-    """All findings that match, in the order of first packets, page after page.
-
-    Raises:
-        ServerError: the server cannot answer.
-    """
-    with Snapshot(server, PATTERN) as snapshot:
-        yield from _findings(snapshot.hits(server_query(query), _sort("asc")), note)
+    def matching(self, query: Query) -> Iterator[Document]:
+        """All findings that match, in the order of first packets, page after page."""
+        with Snapshot(self._server, PATTERN) as snapshot:
+            yield from _findings(snapshot.hits(server_query(query), _sort("asc")), self._note)
 
 
 def _count_each(snapshot: Snapshot, query: Json, by: By, answer: Groups) -> None:

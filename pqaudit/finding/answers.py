@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
 from pqaudit.finding.document import SCHEMA_VERSION, Document
 from pqaudit.finding.facets import ends, methods, moment, tunnel_of, vendors
+from pqaudit.rules.registry import Registry
 
 By = Literal["verdict", "peer", "tunnel", "method", "vendor", "month", "sensor", "reason"]
 BY: tuple[By, ...] = get_args(By)
 Key = str | int | tuple[str, str] | None
 
-Name = Callable[[int], str]  # of a key exchange method
 
 _MONTH = len("2026-01")
 
@@ -111,20 +111,20 @@ class Groups:
         """Count findings that have a value; a negative number takes back what was counted twice."""
         self._groups.setdefault(key, Counter())[verdict] += number
 
-    def document(self, name: Name) -> Document:
+    def document(self, registry: Registry) -> Document:
         """The whole answer."""
         return {
             "schema_version": SCHEMA_VERSION,
             "sas": self._verdicts.total(),
             "verdicts": _counts(self._verdicts),
             "by": self.by,
-            "groups": list(self.rows(name)),
+            "groups": list(self.rows(registry)),
         }
 
-    def rows(self, name: Name) -> Iterator[Document]:
+    def rows(self, registry: Registry) -> Iterator[Document]:
         """One document for each value, the most frequent first; months in their order."""
         for key, verdicts in sorted(self._groups.items(), key=self._order):
-            yield {self.by: _shown(self.by, key, name), "sas": verdicts.total(), "verdicts": _counts(verdicts)}
+            yield {self.by: _shown(self.by, key, registry), "sas": verdicts.total(), "verdicts": _counts(verdicts)}
 
     def _order(self, item: tuple[Key, Counter[str]]) -> tuple[object, ...]:
         key, verdicts = item
@@ -135,9 +135,9 @@ def _counts(verdicts: Counter[str]) -> dict[str, int]:
     return {verdict: number for verdict, number in sorted(verdicts.items()) if number}
 
 
-def _shown(by: By, key: Key, name: Name) -> object:
+def _shown(by: By, key: Key, registry: Registry) -> object:
     if by == "method" and isinstance(key, int):
-        return {"id": key, "name": name(key)}
+        return {"id": key, "name": registry.method(key).name}
     return list(key) if isinstance(key, tuple) else key
 
 
