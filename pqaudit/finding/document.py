@@ -7,6 +7,7 @@ from typing import Any
 
 from pqaudit import __version__
 from pqaudit.finding.address import address_text
+from pqaudit.finding.carried import Carried, carried_record
 from pqaudit.finding.clock import rfc3339
 from pqaudit.finding.ends import initiator_path
 from pqaudit.finding.identity import finding_id
@@ -16,7 +17,7 @@ from pqaudit.ike.payloads import Transform
 from pqaudit.rules.registry import Registry
 from pqaudit.rules.rulebook import Rulebook
 from pqaudit.sa.association import InitMessage, SecurityAssociation
-from pqaudit.sa.lineage import Origin
+from pqaudit.sa.lineage import Origin, likely_origin
 from pqaudit.sa.reference import NO_VLAN, Reference
 from pqaudit.verdict.judge import Verdict, judge
 
@@ -44,6 +45,13 @@ def build_finding(
     sa: SecurityAssociation, rulebook: Rulebook, observer: Observer, origin: Origin | None = None
 ) -> Document:
     """The finding of one SA; ``origin`` is the SA that it was probably rekeyed from."""
+    return finding_of(Carried(sa, (observer.name,), () if origin is None else (origin,)), rulebook)
+
+
+def finding_of(carried: Carried, rulebook: Rulebook) -> Document:
+    """The finding of the evidence that one observer or several saw."""
+    sa = carried.sa
+    origin = likely_origin(sa, carried.origins, rulebook.rekey_within)
     verdict = judge(sa, rulebook)
     registry = rulebook.registry
     path = initiator_path(sa, verdict.negotiation)
@@ -71,7 +79,7 @@ def build_finding(
         "source": {"ip": address_text(path.source.address), "port": path.source.port},
         "destination": {"ip": address_text(path.destination.address), "port": path.destination.port},
         "network": network,
-        "observer": {"name": observer.name, "type": "pqaudit", "version": __version__},
+        "observer": {"name": carried.observers[0], "type": "pqaudit", "version": __version__},
         "rule": {"id": verdict.rule.id, "name": verdict.rule.name, "version": rulebook.version},
         "pqaudit": {
             "schema_version": SCHEMA_VERSION,
@@ -118,7 +126,9 @@ def build_finding(
                     {"name": name, "packets": c.packets, "first_frame": c.first, "last_frame": c.last}
                     for name, c in sorted(counts.items())
                 ],
+                "observers": list(carried.observers),
             },
+            "record": carried_record(carried),
         },
     }
 

@@ -1,10 +1,10 @@
-"""What a user's rule sees of an SA: the finding, without file names and frames."""
+"""What a user's rule sees of an SA: the finding, without file names, frames and the record."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_HIDDEN = ("evidence", "capture", "anomalies", "schema_version", "advice")
+_HIDDEN = ("evidence", "capture", "anomalies", "schema_version", "advice", "record")
 
 # Every field with a value of its type. Rules are checked against it, so that a wrong field name is found before any
 # audit, and the examples of a rule are laid over it.

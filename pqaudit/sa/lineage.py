@@ -40,15 +40,8 @@ def with_origins(
     for sa in associations:
         pairs = {frozenset((path.source.address, path.destination.address)) for path in sa.paths}
         origin = None
-        if sa.version == MAJOR_IKEV2 and not sa.requests and not sa.responses and sa.first is not None:
-            first = sa.first
-            candidates = [
-                candidate
-                for pair in pairs
-                for candidate in exchanges.get(pair, ())
-                if candidate.exchange <= first and first.time - candidate.exchange.time <= within
-            ]
-            origin = max(candidates, key=lambda candidate: candidate.exchange, default=None)
+        if may_be_rekeyed(sa):
+            origin = likely_origin(sa, [known for pair in pairs for known in exchanges.get(pair, ())], within)
         yield sa, origin
         made = sa.protected.get(Exchange.CREATE_CHILD_SA, {})
         requests = sorted(m.first for key, m in made.items() if not key.is_response)
@@ -57,3 +50,17 @@ def with_origins(
             known += [Origin(sa.initiator_spi, sa.responder_spi, reference) for reference in requests]
             known.sort(key=lambda candidate: candidate.exchange)
             del known[:-_MOST_CANDIDATES]
+
+
+def may_be_rekeyed(sa: SecurityAssociation) -> bool:
+    """True when nothing shows that ``sa`` was negotiated in an IKE_SA_INIT exchange."""
+    return sa.version == MAJOR_IKEV2 and not sa.requests and not sa.responses
+
+
+def likely_origin(sa: SecurityAssociation, candidates: Iterable[Origin], within: int) -> Origin | None:
+    """The latest of ``candidates`` that ``sa`` can have come from, or None; see ``with_origins``."""
+    first = sa.first
+    if first is None or not may_be_rekeyed(sa):
+        return None
+    possible = [c for c in candidates if c.exchange <= first and first.time - c.exchange.time <= within]
+    return max(possible, key=lambda c: (c.exchange, c.initiator_spi, c.responder_spi), default=None)
