@@ -185,7 +185,7 @@ class LiveInterface:
             nonlocal number
             number += 1
             if test is None or test(data, 0, len(data)):
-                append(Frame(round(header.ts * 1_000_000) * 1000, 6, link_type, data, header.len, source, number))
+                append(Frame(_nanoseconds(header.ts), 6, link_type, data, header.len, source, number))
 
         binding = library()
         try:
@@ -244,6 +244,11 @@ class LiveInterface:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _nanoseconds(seconds: float) -> int:
+    """A time that the binding made of seconds and microseconds: exact, since 53 bits hold them until the year 2255."""
+    return round(seconds * 1_000_000) * 1000
 
 
 def _advance(old: int, new: int) -> int:
