@@ -247,7 +247,7 @@ class LiveInterface:
 
 
 def _nanoseconds(seconds: float) -> int:
-    """A time that the binding made of seconds and microseconds: exact, since 53 bits hold them until the year 2255."""
+    """A time that the binding made of seconds and microseconds: exact, as 53 bits hold them until the year 2106."""
     return round(seconds * 1_000_000) * 1000
 
 

@@ -179,7 +179,7 @@ def test_what_is_sent_is_seen_as_tcpdump_sees_it(network6: Network, tmp_path: Pa
     assert (statistics.dropped, statistics.interface_dropped) == (0, 0)
 
     fields = ["-T", "fields", "-e", "isakmp.ispi", "-E", "occurrence=a"]
-    decode_as = ["-d", f"udp.port=={EXTRA_PORT},isakmp", "-o", "ip.defragment:TRUE", "-o", "ipv6.defragment:TRUE"]
+    decode_as = ["-d", f"udp.port=={EXTRA_PORT},isakmp"]
     out = subprocess.run(
         [require("tshark"), "-n", "-r", str(recording), *decode_as, "-Y", "isakmp", *fields],
         capture_output=True,
@@ -187,8 +187,9 @@ def test_what_is_sent_is_seen_as_tcpdump_sees_it(network6: Network, tmp_path: Pa
         check=True,
     ).stdout
     spis = {spi for line in out.split() for spi in line.split(",")}
-    # tshark does not look for a marker on a port that it is told to take for IKE's; those two are read amiss there.
-    assert {m[:8].hex() for m in sent} - spis <= {sent[4][:8].hex(), sent[11][:8].hex()}
+    # tshark looks neither for a marker on a port that it is told to take for IKE's, nor for IKE in TCP.
+    unread = {sent[number] for number in (4, 11, 17, 18, 19)}
+    assert {m[:8].hex() for m in sent if m not in unread} <= spis
 
 
 def test_the_kernel_keeps_from_us_what_is_not_ours(network6: Network) -> None:
@@ -365,7 +366,7 @@ def test_an_interface_without_a_link_layer(network: Network) -> None:
         os.close(descriptor)
 
 
-@given(st.integers(0, 2**32), st.integers(0, 999_999))
+@given(st.integers(0, 2**32 - 1), st.integers(0, 999_999))
 def test_microseconds_survive_the_floating_point_number_of_the_binding(seconds: int, fraction: int) -> None:
     assert live_module._nanoseconds(seconds + fraction / 1_000_000) == seconds * 10**9 + fraction * 1000
 
