@@ -1,0 +1,156 @@
+"""How a pair of peers stands to policies, from the findings of their SAs; docs/policies.md has the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from pqaudit.policy.assess import NO_GROUPS, Assessment, Status, assess_facts
+from pqaudit.policy.facts import read_facts
+from pqaudit.policy.model import Policy
+from pqaudit.rules.registry import Registry
+
+_Order = tuple[str, str]
+_Judged = tuple[_Order, Assessment]
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelAssessment:
+    """How one pair of peers stands to one policy.
+
+    Attributes:
+        peers: the two addresses, in order.
+        sas: SAs seen between them.
+        assessment: of the SA that decided.
+        decided_by: ``event.id`` of that SA.
+        later_not_seen: an SA began after the latest negotiated one whose negotiation does not show.
+    """
+
+    peers: tuple[str, str]
+    policy: str
+    sas: int
+    assessment: Assessment
+    decided_by: str
+    later_not_seen: bool
+
+
+@dataclass(slots=True)
+class _State:
+    """What is kept of a tunnel for one policy: a bounded number of assessments, however many SAs there are."""
+
+    negotiated: _Judged | None = None
+    in_use: dict[Status, _Judged] = field(default_factory=dict)
+    others: dict[Status, _Judged] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Tunnel:
+    sas: int = 0
+    last_unseen: _Order = ("", "")
+    states: list[_State] = field(default_factory=list)
+
+
+class TunnelAssessor:
+    """Gathers findings in any order; memory grows with tunnels and policies, not with findings.
+
+    Of a tunnel the latest SA decides that shows what was negotiated. An SA that began after it, is in use and does not
+    show what was negotiated counts beside it, the worse of the two deciding, unless it is taken for a rekey of an
+    earlier one. Where no SA shows what was negotiated, the worst decides.
+    """
+
+    def __init__(
+        self, policies: Iterable[Policy], as_of: date, registry: Registry, groups: frozenset[str] = NO_GROUPS
+    ) -> None:
+        self._policies = tuple(policies)
+        self._as_of = as_of
+        self._registry = registry
+        self._groups = groups
+        self._tunnels: dict[tuple[str, str], _Tunnel] = {}
+
+    def add(self, finding: dict[str, Any]) -> None:
+        """Take one finding into account."""
+        ends = sorted((_address(finding, "source"), _address(finding, "destination")))
+        tunnel = self._tunnels.setdefault((ends[0], ends[1]), _Tunnel(states=[_State() for _ in self._policies]))
+        tunnel.sas += 1
+        order = _order(finding)
+        facts = read_facts(finding, self._registry)
+        in_use = facts.in_use and not facts.rekeyed
+        if facts.in_use and not facts.negotiated:
+            tunnel.last_unseen = max(tunnel.last_unseen, order)
+        for policy, state in zip(self._policies, tunnel.states, strict=True):
+            assessment = assess_facts(facts, policy, self._as_of, self._registry, self._groups)
+            judged = (order, assessment)
+            if facts.negotiated:
+                state.negotiated = judged if state.negotiated is None else _later(state.negotiated, judged)
+            else:
+                kept = state.in_use if in_use else state.others
+                other = kept.get(assessment.status)
+                kept[assessment.status] = judged if other is None else max(other, judged, key=lambda j: j[0])
+
+    def assessments(self) -> Iterator[TunnelAssessment]:
+        """Each tunnel with each policy, in order of the addresses and of the policies."""
+        for peers, tunnel in sorted(self._tunnels.items()):
+            for policy, state in zip(self._policies, tunnel.states, strict=True):
+                (_, decided_by), assessment = _deciding(state)
+                last = state.negotiated
+                yield TunnelAssessment(
+                    peers,
+                    policy.id,
+                    tunnel.sas,
+                    assessment,
+                    decided_by,
+                    last is not None and tunnel.last_unseen > last[0],
+                )
+
+
+def assess_tunnel(
+    findings: Iterable[dict[str, Any]],
+    policy: Policy,
+    as_of: date,
+    registry: Registry,
+    groups: frozenset[str] = NO_GROUPS,
+) -> TunnelAssessment:
+    """Assess one pair of peers; ``TunnelAssessor`` does so for many.
+
+    Raises:
+        ValueError: the findings are of no pair of peers, or of several.
+    """
+    assessor = TunnelAssessor((policy,), as_of, registry, groups)
+    for finding in findings:
+        assessor.add(finding)
+    (found,) = assessor.assessments()
+    return found
+
+
+def _deciding(state: _State) -> _Judged:
+    if state.negotiated is None:
+        return _worst([*state.in_use.values(), *state.others.values()])
+    started = state.negotiated[0][0]
+    return _worst([state.negotiated, *(judged for judged in state.in_use.values() if judged[0][0] >= started)])
+
+
+def _worst(judged: list[_Judged]) -> _Judged:
+    """The worst; of several as bad the latest."""
+    least = min(j[1].status.rank for j in judged)
+    return max((j for j in judged if j[1].status.rank == least), key=lambda j: j[0])
+
+
+def _later(one: _Judged, other: _Judged) -> _Judged:
+    """The one that began later; of two that began at once the worse."""
+    if one[0][0] == other[0][0]:
+        return _worst([one, other])
+    return max(one, other, key=lambda j: j[0])
+
+
+def _order(finding: dict[str, Any]) -> _Order:
+    """When an SA began. Without the ``Z`` times of different resolution compare as text."""
+    event = finding.get("event")
+    identifier = event.get("id") if isinstance(event, dict) else None
+    return (str(finding.get("@timestamp", "")).removesuffix("Z"), str(identifier or ""))
+
+
+def _address(finding: dict[str, Any], side: str) -> str:
+    end = finding.get(side)
+    return str(end.get("ip", "")) if isinstance(end, dict) else ""
