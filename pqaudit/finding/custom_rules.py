@@ -19,12 +19,13 @@ class CustomRules:
     failures: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def apply(self, findings: Iterable[Document]) -> Iterator[Document]:
-        """Add to each finding the rules that match it. A rule that fails on an SA is counted and left out there."""
+        """Add to each finding the rules that match it, by identifier. One that fails is counted and left out there."""
+        rules = sorted(self.rules, key=lambda rule: rule.id)
         for finding in findings:
             sa = subject_of(finding)
             finding["pqaudit"]["rules"] = [
                 {"id": rule.id, "title": rule.title, "severity": rule.severity, "source": rule.source}
-                for rule in self.rules
+                for rule in rules
                 if self._matches(rule, sa)
             ]
             yield finding

@@ -221,8 +221,7 @@ def _encryption(transform: Transform | None, registry: Registry) -> Document | N
 def _offered(sa: SecurityAssociation, verdict: Verdict, registry: Registry) -> Document:
     main = list(verdict.offer.key_exchanges)
     if sa.version == MAJOR_IKEV1:
-        requests = [m for m in sa.phase1.values() if m.content.responder_spi == ZERO_SPI]
-        requests.sort(key=lambda m: m.seen.first)
+        requests = [m for m in sa.phase1_messages if m.content.responder_spi == ZERO_SPI]
         main = list(dict.fromkeys(t.group for m in requests for t in m.content.transforms if t.group is not None))
     return {
         "key_exchanges": [_method(number, registry) for number in main],
@@ -249,7 +248,7 @@ def _observed(sa: SecurityAssociation, verdict: Verdict, registry: Registry) -> 
 
 def _fingerprint(sa: SecurityAssociation, verdict: Verdict, registry: Registry) -> Document:
     if sa.version == MAJOR_IKEV1:
-        phase1 = sorted(sa.phase1.values(), key=lambda m: m.seen.first)
+        phase1 = sa.phase1_messages
         initiator = [v for m in phase1 if m.content.responder_spi == ZERO_SPI for v in m.content.vendor_ids]
         responder = [v for m in phase1 if m.content.responder_spi != ZERO_SPI for v in m.content.vendor_ids]
     else:

@@ -17,15 +17,11 @@ def initiator_path(sa: SecurityAssociation, negotiation: Negotiation) -> Path:
     if negotiation.request is not None:
         return negotiation.request.seen.path
     if negotiation.response is not None:
-        return _turned(negotiation.response.seen.path)
+        return negotiation.response.seen.path.turned()
     if sa.version == MAJOR_IKEV1:
-        for message in sorted(sa.phase1.values(), key=lambda m: m.seen.first):
+        for message in sa.phase1_messages:
             path = message.seen.path
-            return path if message.content.responder_spi == ZERO_SPI else _turned(path)
+            return path if message.content.responder_spi == ZERO_SPI else path.turned()
     if sa.initiator is not None:
         return sa.initiator[1]
     return min(sa.paths, key=lambda path: (sa.paths[path], path))
-
-
-def _turned(path: Path) -> Path:
-    return path._replace(source=path.destination, destination=path.source)

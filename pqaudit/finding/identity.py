@@ -1,8 +1,9 @@
-"""The identity of a finding: the same SA has the same one in every run, file and sensor."""
+"""The identity of a finding, and the month it belongs to: the same in every run, file and sensor."""
 
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from pqaudit.ike.numbers import ZERO_SPI
 from pqaudit.sa.association import SecurityAssociation
@@ -17,3 +18,9 @@ def finding_id(sa: SecurityAssociation, path: Path) -> str:
     if sa.responder_spi == ZERO_SPI:
         parts += [path.source.address.hex(), path.destination.address.hex()]
     return sha256("|".join(parts).encode()).hexdigest()[:_HEX_DIGITS]
+
+
+def first_month(document: dict[str, Any]) -> str:
+    """The month of the SA's first packet in UTC, as ``2026.11``."""
+    time: str = document["@timestamp"]
+    return f"{time[:4]}.{time[5:7]}"

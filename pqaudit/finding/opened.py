@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pqaudit.finding.document import Document
+from pqaudit.finding.opened_merging import confirms_selection
 from pqaudit.ike.numbers import ADDITIONAL_KEY_EXCHANGES, TransformType
 from pqaudit.ike.payloads import Proposal
 from pqaudit.keys.facts import OPENED, OpenedExchange, OpenedFacts, OpenedNegotiation
@@ -19,13 +20,11 @@ def opened_document(facts: OpenedFacts, selected: Document, registry: Registry) 
         registry: gives names.
     """
     inside = [exchange.ke_method for exchange in facts.intermediates()]
-    chosen = [entry["id"] for entry in selected["additional_key_exchanges"]]
     return {
         "messages": facts.count(OPENED),
         "messages_not_opened": facts.count() - facts.count(OPENED),
         "intermediate_key_exchanges": [_exchange(exchange, registry) for exchange in facts.intermediates()],
-        # Only what was seen counts: an exchange that could not be opened leaves it open.
-        "confirms_selection": None if not inside or None in inside else inside == chosen,
+        "confirms_selection": confirms_selection(inside, selected),
         "negotiations": [_negotiation(negotiation, registry) for negotiation in facts.negotiations()],
     }
 

@@ -252,6 +252,11 @@ class SecurityAssociation:
         return any(kind not in (Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME) for kind, _ in self.exchanges)
 
     @property
+    def phase1_messages(self) -> list[V1Phase1Message]:
+        """IKEv1 messages with an SA payload, first seen first."""
+        return sorted(self.phase1.values(), key=lambda m: (m.seen.first, m.content.digest))
+
+    @property
     def selecting_responses(self) -> list[InitMessage]:
         """Responses that select, first seen first."""
         found = [m for m in self.responses.values() if m.content.selects]

@@ -12,7 +12,7 @@ from itertools import combinations
 
 from pqaudit.ike.numbers import MAJOR_IKEV1, ZERO_SPI
 from pqaudit.sa.association import InitMessage, SecurityAssociation, V1Phase1Message
-from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
+from pqaudit.sa.bounds import MOST_REFERENCES, MOST_RESPONDER_SPIS
 from pqaudit.sa.message_ids import MessageIds
 from pqaudit.sa.messages import InitContent, add_file_counts
 from pqaudit.sa.reference import Path, Reference
@@ -113,14 +113,32 @@ def _order(association: SecurityAssociation) -> tuple[Reference, bytes]:
     return (association.first, association.responder_spi)
 
 
+def finish_merged(association: SecurityAssociation) -> None:
+    """Draw from the evidence of an SA that was merged from parts what ``Group.associations`` draws from it.
+
+    That its responses conflict with those of other SAs only the run knows that saw them all; it said so in an anomaly.
+    """
+    responses = [message.content for message in association.selecting_responses]
+    if CONFLICTING_RESPONSES in association.anomalies or _any_conflict(responses):
+        _mark_conflicting(association)
+    association.name_bounds()
+
+
 def _mark_conflicts(found: list[SecurityAssociation]) -> None:
-    selecting = [association.selecting_responses for association in found]
-    responses = [message.content for messages in selecting for message in messages]
-    if not any(_conflict(one, other) for one, other in combinations(responses, 2)):
-        return
-    for association, messages in zip(found, selecting, strict=True):
-        for message in messages:
-            association.add_anomaly(CONFLICTING_RESPONSES, message.seen.first)
+    if _any_conflict([message.content for association in found for message in association.selecting_responses]):
+        for association in found:
+            _mark_conflicting(association)
+
+
+def _mark_conflicting(association: SecurityAssociation) -> None:
+    # Always from the responses as they are now, so that parts give the same in whatever order they are merged.
+    references = [message.seen.first for message in association.selecting_responses[:MOST_REFERENCES]]
+    if references:
+        association.anomalies[CONFLICTING_RESPONSES] = dict.fromkeys(references)
+
+
+def _any_conflict(responses: list[InitContent]) -> bool:
+    return any(_conflict(one, other) for one, other in combinations(responses, 2))
 
 
 def _conflict(one: InitContent, other: InitContent) -> bool:

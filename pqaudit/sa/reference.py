@@ -34,3 +34,7 @@ class Path(NamedTuple):
     destination: Endpoint
     transport: str
     vlan: int
+
+    def turned(self) -> Path:
+        """The way back."""
+        return self._replace(source=self.destination, destination=self.source)

@@ -158,7 +158,7 @@ class SaTable:
         if header.from_initiator:
             part.see_initiator(reference, path)
         else:
-            part.see_initiator(reference, path._replace(source=path.destination, destination=path.source))
+            part.see_initiator(reference, path.turned())
         part.add_exchange(exchange_type, by_initiator, header.message_id)
         last = message.payloads[-1] if message.payloads else None
         if not isinstance(last, EncryptedPayload):

@@ -147,11 +147,8 @@ def _ppk(request: InitContent | None, response: InitContent | None, rulebook: Ru
 
 def _phase1(sa: SecurityAssociation) -> Phase1Transform | None:
     """The transform that the responder of IKEv1 phase 1 returned: it sets its cookie (RFC 2408 section 4.5)."""
-    answers = [m for m in sa.phase1.values() if m.content.responder_spi != ZERO_SPI]
-    if not answers:
-        return None
-    first = min(answers, key=lambda m: (m.seen.first, m.content.digest))
-    return first.content.transforms[0]
+    first = next((m for m in sa.phase1_messages if m.content.responder_spi != ZERO_SPI), None)
+    return None if first is None else first.content.transforms[0]
 
 
 def _assurance(
@@ -191,7 +188,7 @@ def _evidence(
     registry = rulebook.registry
     found: list[Evidence] = []
     if sa.version == MAJOR_IKEV1:
-        for message in sorted(sa.phase1.values(), key=lambda m: (m.seen.first, m.content.digest)):
+        for message in sa.phase1_messages:
             groups = dict.fromkeys(t.group for t in message.content.transforms if t.group is not None)
             names = ", ".join(registry.method(group).name for group in groups) or "no group"
             side = "responder" if message.content.responder_spi != ZERO_SPI else "initiator"
