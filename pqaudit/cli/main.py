@@ -18,6 +18,10 @@ _COMMANDS = {
     "rules": ("pqaudit.cli.rules", "Show the rules that decide verdicts; check and test rules of your own."),
     "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
     "ship": ("pqaudit.cli.ship", "Send findings made earlier to Elasticsearch or OpenSearch."),
+    "elasticsearch": (
+        "pqaudit.cli.elasticsearch",
+        "Prepare Elasticsearch or OpenSearch for findings, and Kibana for showing them.",
+    ),
     "crosscheck": ("pqaudit.cli.crosscheck", "Compare every field with what tshark reads: a second opinion."),
 }
 
@@ -43,7 +47,8 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read, "
-    "4 the output could not be written, 130 interrupted.",
+    "4 the output could not be written, 5 a server could not be reached or stayed overloaded, 6 a server or its "
+    "settings refuse, 7 a server refused some findings, 130 interrupted.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="pqaudit")
 def main() -> None:

@@ -3,67 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import quote
 
+from pqaudit.elastic import lifecycle
+from pqaudit.elastic.connection import Engine
 from pqaudit.elastic.errors import Problem, ServerError
 from pqaudit.elastic.indices import PATTERN
 from pqaudit.elastic.server import Json, Server
+from pqaudit.elastic.step import Done, Request, Step
 from pqaudit.elastic.templates import TEMPLATE, Layout, load_layout
 
 
-class Done(StrEnum):
-    """What became of one thing on the server."""
-
-    CREATED = "created"
-    SAME = "already there"
-    UPDATED = "updated"
-    LATER = "left alone"  # a later version of pqaudit brought it
-    FAILED = "not updated"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing on the server and what became of it; ``detail`` says more for people."""
-
-    what: str
-    done: Done
-    detail: str = ""
-    error: ServerError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that setting up may make, and when; for reading before it is made."""
-
-    method: str
-    path: str
-    body: Json
-    when: str
-
-
-def requests(layout: Layout) -> Iterator[Request]:
+def requests(layout: Layout, retention: int | None = None) -> Iterator[Request]:
     """Every request that `set_up` may make to change something, in its order."""
     unless = "unless this revision or a later one is there"
     for name, body in layout.components.items():
         yield Request("PUT", f"/_component_template/{name}", body, unless)
+    if retention is not None:
+        yield from lifecycle.requests(retention)
     yield Request("PUT", f"/_index_template/{TEMPLATE}", layout.index_template, unless)
+    if retention is not None:
+        body = with_lifecycle(layout.index_template, lifecycle.POLICY)
+        when = f"in place of the one before, with --retention, on {Engine.ELASTICSEARCH} with lifecycle management"
+        yield Request("PUT", f"/_index_template/{TEMPLATE}", body, when)
     when = f"for each index of {PATTERN} whose mapping is of an older revision"
     yield Request("PUT", "/{index}/_mapping", layout.mapping, when)
 
 
-def set_up(server: Server, layout: Layout | None = None) -> Iterator[Step]:
+def set_up(server: Server, layout: Layout | None = None, retention: int | None = None) -> Iterator[Step]:
     """Create or update the templates, then the mappings of indices that exist; yields each step once it is done.
+
+    Args:
+        server: where.
+        layout: what is brought there; that of this version of pqaudit without it.
+        retention: days after which the server is to delete findings. Without it nothing about that is changed.
 
     Raises:
         ServerError: the server cannot be used for that.
     """
     layout = layout or load_layout()
+    policy: str | None = None
     for name, body in layout.components.items():
         yield _put_template(server, "component template", f"/_component_template/{name}", body)
-    yield _put_template(server, "index template", f"/_index_template/{TEMPLATE}", layout.index_template)
+    if retention is not None:
+        # Before the index template names the policy, and after the server has said that there are such.
+        for step in lifecycle.keep_for(server, retention, sorted(_mappings(server))):
+            yield step
+            if step.error is None and server.engine is Engine.ELASTICSEARCH:
+                policy = lifecycle.POLICY
+    path = f"/_index_template/{TEMPLATE}"
+    yield _put_template(server, "index template", path, layout.index_template, policy)
     yield from _update_indices(server, layout)
+
+
+def with_lifecycle(body: Json, policy: str) -> Json:
+    """An index template with the policy that its indices follow."""
+    template = body["template"]
+    index = {"index": {"lifecycle": {"name": policy}}}
+    return {**body, "template": {**template, "settings": index}}
 
 
 def ensure_templates(server: Server) -> None:
@@ -92,21 +89,33 @@ def ensure_templates(server: Server) -> None:
             ) from error
 
 
-def _put_template(server: Server, kind: str, path: str, body: Json) -> Step:
+def _put_template(server: Server, kind: str, path: str, body: Json, policy: str | None = None) -> Step:
     what = f"{kind} {path.rpartition('/')[2]}"
     there = _template(server, path)
     if there is None:
-        server.request("PUT", path, body=body)
+        server.request("PUT", path, body=body if policy is None else with_lifecycle(body, policy))
         return Step(what, Done.CREATED)
     ours: int = body["version"]
     theirs = there.get("version")
-    if theirs == ours:
+    followed = _policy(there)
+    if theirs == ours and policy in (None, followed):
         return Step(what, Done.SAME, f"revision {ours}")
     if isinstance(theirs, int) and theirs > ours:
         return Step(what, Done.LATER, f"revision {theirs} is there, later than {ours}; use a later pqaudit")
+    if (policy := policy or followed) is not None:
+        body = with_lifecycle(body, policy)
     server.request("PUT", path, body=body)
+    if theirs == ours:
+        return Step(what, Done.UPDATED, f"its indices follow policy {policy}")
     before = "one without revision" if theirs is None else f"revision {theirs}"
     return Step(what, Done.UPDATED, f"from {before} to {ours}")
+
+
+def _policy(template: Json) -> str | None:
+    """The policy of an index template that is there: somebody's choice, which an update keeps."""
+    settings = template.get("template", {}).get("settings", {})
+    name = settings.get("index", {}).get("lifecycle", {}).get("name")
+    return name if isinstance(name, str) else None
 
 
 def _template(server: Server, path: str) -> Json | None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pqaudit.elastic.connection import Connection
 from pqaudit.elastic.errors import Problem, ServerError
 from pqaudit.elastic.server import Server, connect
-from pqaudit.elastic.setup import Done, Step, ensure_templates, set_up
+from pqaudit.elastic.setup import ensure_templates, set_up
+from pqaudit.elastic.step import Done, Step
 from pqaudit.elastic.templates import TEMPLATE, Layout, load_layout
 from pqaudit.finding.document import Document
 from tests.conftest import REPOSITORY, SAMPLES, audit, rulebook_cached
