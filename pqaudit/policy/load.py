@@ -53,7 +53,7 @@ def check_policies(
         RulesError: a file that policies rest on, such as a registry, is wrong.
     """
     problems: list[RuleProblem] = []
-    words = _vocabulary(folder, registry)
+    words = vocabulary(folder, registry)
     own = _own_files(folder, problems)
     policies: dict[str, Policy] = {}
     for source in (*_built_in_files({path.name for path in own}), *own):
@@ -107,7 +107,12 @@ def _built_in_node(path: Traversable) -> yaml.Node | None:
     return node
 
 
-def _vocabulary(folder: Path | None, registry: Registry | None) -> Vocabulary:
+def vocabulary(folder: Path | None, registry: Registry | None) -> Vocabulary:
+    """What policies may name, with the rule files of the user's folder in place of built-in ones.
+
+    Raises:
+        RulesError: one of these files is wrong.
+    """
     root = built_in()
     deviations: dict[str, Any] = read_yaml(root, "deviations.yaml", folder)
     limits: dict[str, Any] = read_yaml(root, "visibility.yaml", folder)

@@ -9,6 +9,7 @@ import yaml
 from pqaudit.rules.problem import RuleProblem
 
 MOST_FILE_OCTETS = 4 * 1024 * 1024
+MOST_LEVELS = 64
 
 
 class UnreadableError(Exception):
@@ -23,18 +24,14 @@ def read_node(path: Path) -> yaml.Node | None:
     """The document in a file as a node, None for an empty one.
 
     Raises:
-        UnreadableError: too long, not text, not YAML, nested without end, or with aliases.
+        UnreadableError: too long, not text, not YAML, nested deeply, or with aliases.
     """
     name = str(path)
     try:
         if path.stat().st_size > MOST_FILE_OCTETS:
             raise _unreadable(name, 1, f"a rule file has at most {MOST_FILE_OCTETS:,} octets; split it")
         text = path.read_text(encoding="utf-8")
-        # An alias that doubles what it names, some thirty times over, fills any memory; no rule needs one.
-        alias = next((e for e in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(e, yaml.AliasEvent)), None)
-        if alias is not None:
-            line = alias.start_mark.line + 1 if alias.start_mark else 1
-            raise _unreadable(name, line, f"write out what *{alias.anchor} stands for; aliases are not read")
+        _check_events(text, name)
         node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(name, 1, f"it cannot be read: {error}") from error
@@ -43,9 +40,21 @@ def read_node(path: Path) -> yaml.Node | None:
         raise _unreadable(name, line, f"this is not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise _unreadable(name, 1, f"this is not YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise _unreadable(name, 1, "it is nested too deeply to be a rule file") from error
     return node
+
+
+def _check_events(text: str, name: str) -> None:
+    """Refuse what costs more than its octets, before it is put together."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            # One that doubles what it names, some thirty times over, fills any memory; no rule needs one.
+            raise _unreadable(name, line, f"write out what *{event.anchor} stands for; aliases are not read")
+        # The time to read brackets grows with the square of their depth.
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_LEVELS:
+            raise _unreadable(name, line, "it is nested too deeply to be a rule file")
 
 
 def line_of(node: yaml.Node | None) -> int:
