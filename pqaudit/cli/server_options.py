@@ -6,6 +6,7 @@ The value of an option is shown by process lists and kept in shell histories, so
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -183,7 +184,7 @@ def connection_or_exit(options: ServerOptions, environment: Mapping[str, str] = 
             raise ConnectionSettingsError(
                 f"the user {user} needs a password: give --password-file or {PASSWORD_VARIABLE}"
             )
-        return Connection(
+        connection = Connection(
             options.url,
             user=user,
             password=password,
@@ -195,6 +196,10 @@ def connection_or_exit(options: ServerOptions, environment: Mapping[str, str] = 
         )
     except ConnectionSettingsError as error:
         raise click.UsageError(str(error)) from error
+    if hasattr(signal, "SIGPIPE"):
+        # A server that goes away must be an error of one request and not the end of the process.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return connection
 
 
 def server_failure(error: ServerError) -> click.ClickException:

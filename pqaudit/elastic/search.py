@@ -20,6 +20,7 @@ from pqaudit.elastic.query import (
     TIME,
     VENDORS,
     VERDICT,
+    any_of,
     server_query,
 )
 from pqaudit.elastic.server import Json, Server
@@ -83,12 +84,13 @@ class ServerFindings:
         answer = Groups(by)
         wanted = server_query(query)
         with Snapshot(self._server, PATTERN) as snapshot:
-            for verdict, number in snapshot.count(wanted, VERDICT):
+            verdicts = dict(snapshot.count(wanted, VERDICT))
+            for verdict, number in verdicts.items():
                 answer.count_findings(verdict, number)
                 if by == "verdict":
                     answer.count(verdict, verdict, number)
             if by in _EITHER:
-                _count_either(snapshot, wanted, _EITHER[by], answer)
+                _count_either(snapshot, wanted, _EITHER[by], list(verdicts), answer)
             elif by != "verdict":
                 _count_each(snapshot, wanted, by, answer)
         return answer
@@ -118,22 +120,23 @@ def _count_each(snapshot: Snapshot, query: Json, by: By, answer: Groups) -> None
             answer.count(value, key["verdict"], number)
 
 
-def _count_either(snapshot: Snapshot, query: Json, fields: tuple[str, str], answer: Groups) -> None:
+def _count_either(
+    snapshot: Snapshot, query: Json, fields: tuple[str, str], verdicts: list[str], answer: Groups
+) -> None:
     """Count by values that stand in either of two fields, each of which may hold several.
 
-    A finding that has a value in both would count twice; those are what the pairs of equal values count.
+    The values are found first and then counted by queries: a finding that has one in both fields must count once, and
+    OpenSearch's composite aggregation counts a number that stands twice in one field twice.
     """
-    verdict = _terms(VERDICT)
-    for field in fields:
-        for key, number in snapshot.buckets(query, {"verdict": verdict, "value": _terms(field)}):
-            answer.count(key["value"], key["verdict"], number)
-    both = {"verdict": verdict, "value": _terms(fields[0]), "other": _terms(fields[1])}
-    for key, number in snapshot.buckets(query, both):
-        if key["value"] == key["other"]:
-            answer.count(key["value"], key["verdict"], -number)
-    neither = {"bool": {"filter": [query], "must_not": [{"exists": {"field": field}} for field in fields]}}
-    for value, number in snapshot.count(neither, VERDICT):
-        answer.count(None, value, number)
+    found: set[Key] = {value for field in fields for value, _ in snapshot.count(query, field)}
+    values = [*found, None]
+    have: list[Json] = [any_of({"term": {field: value}} for field in fields) for value in found]
+    have.append({"bool": {"must_not": [{"exists": {"field": field}} for field in fields]}})
+    counts = snapshot.table(query, have, [{"term": {VERDICT: verdict}} for verdict in verdicts])
+    for value, numbers in zip(values, counts, strict=bool(verdicts)):
+        for verdict, number in zip(verdicts, numbers, strict=True):
+            if number:
+                answer.count(value, verdict, number)
 
 
 def _ends(key: dict[str, Json]) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import ssl
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
@@ -63,9 +62,6 @@ def connect(connection: Connection) -> Server:
     Raises:
         ServerError: it cannot be reached or used.
     """
-    # A peer that goes away must be an error of one request and not the end of the process.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     if connection.engine is Engine.OPENSEARCH:
         return _open_search(connection)
     try:

@@ -14,6 +14,8 @@ _KEEP_ALIVE = "5m"  # from one request to the next
 _BUCKETS = 10_000  # in one answer; servers refuse 65,536
 _HITS = 500
 _FORGOTTEN = "search_context_missing_exception"
+_FILTERS = 100  # of one aggregation
+_EMPTY: Json = {"_shards": {"total": 0, "failed": 0}, "hits": {"hits": []}}
 _ALL_SHARDS = {"allow_partial_search_results": "false"}
 
 
@@ -31,16 +33,25 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     def __init__(self, server: Server, indices: str) -> None:
         self._server = server
         self._elasticsearch = server.engine is Engine.ELASTICSEARCH
+        self._id: str | None = None
         path = f"/{indices}/_pit" if self._elasticsearch else f"/{indices}/_search/point_in_time"
-        answer = server.request("POST", path, params={"keep_alive": _KEEP_ALIVE})
+        try:
+            answer = server.request("POST", path, params={"keep_alive": _KEEP_ALIVE})
+        except ServerError:
+            # OpenSearch refuses where no index has such a name.
+            if self._elasticsearch or server.request("GET", f"/{indices}/_alias"):
+                raise
+            return
         _whole(answer)
-        self._id: str = _part(answer, "id" if self._elasticsearch else "pit_id")
+        self._id = _part(answer, "id" if self._elasticsearch else "pit_id")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(ServerError):  # it goes by itself after a while
-            if self._elasticsearch:
+            if self._id is None:
+                pass
+            elif self._elasticsearch:
                 self._server.request("DELETE", "/_pit", body={"id": self._id})
             else:
                 self._server.request("DELETE", "/_search/point_in_time", body={"pit_id": [self._id]})
@@ -53,7 +64,9 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         composite: dict[str, Json] = {"size": _BUCKETS, "sources": [{name: body} for name, body in sources.items()]}
         while True:
             body = {"size": 0, "query": query, "aggs": {"values": {"composite": composite}}, "track_total_hits": False}
-            found = _part(self._search(body), "aggregations", "values")
+            found = self._aggregation(body)
+            if found is None:
+                return
             for bucket in _part(found, "buckets"):
                 yield _part(bucket, "key"), _part(bucket, "doc_count")
             if "after_key" not in found:
@@ -64,6 +77,21 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         """Each value of a field that occurs, and how many documents have it."""
         for key, number in self.buckets(query, {"value": {"terms": {"field": by}}}):
             yield key["value"], number
+
+    def table(self, query: Json, rows: Sequence[Json], columns: Sequence[Json]) -> list[list[int]]:
+        """How many documents match both each of some queries and each of others; ``columns`` are few."""
+        counts: list[list[int]] = []
+        if not columns:
+            return counts
+        step = max(1, min(_FILTERS, _BUCKETS // len(columns)))
+        for start in range(0, len(rows), step):
+            inner = {"columns": {"filters": {"filters": list(columns)}}}
+            values = {"filters": {"filters": list(rows[start : start + step])}, "aggs": inner}
+            body = {"size": 0, "query": query, "aggs": {"values": values}, "track_total_hits": False}
+            found = self._aggregation(body)
+            rows_found = [] if found is None else _part(found, "buckets")
+            counts += [[_part(cell, "doc_count") for cell in _part(row, "columns", "buckets")] for row in rows_found]
+        return counts
 
     def hits(self, query: Json, sort: Sequence[Json], most: int | None = None, **more: Json) -> Iterator[Json]:
         """Documents that match, in an order that must be total; ``more`` goes into the search."""
@@ -80,7 +108,14 @@ class Snapshot(AbstractContextManager["Snapshot"]):
             after = _part(found[-1], "sort")
             left = None if left is None else left - size
 
+    def _aggregation(self, body: Json) -> Json | None:
+        """What came of the aggregation ``values``; None without any index, when there is nothing to aggregate."""
+        answer = self._search(body)
+        return _part(answer, "aggregations", "values") if _part(answer, "_shards").get("total") else None
+
     def _search(self, body: Mapping[str, Json]) -> Json:
+        if self._id is None:
+            return _EMPTY
         point = {"id": self._id, "keep_alive": _KEEP_ALIVE}
         try:
             answer = self._server.request("POST", "/_search", params=_ALL_SHARDS, body={**body, "pit": point})

@@ -152,8 +152,7 @@ def test_what_was_told_to_be_on_disk_survives_sigkill(tmp_path: Path) -> None:
         command = [sys.executable, "-c", ADDER, str(tmp_path), str(start)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY, env={**os.environ})
         assert process.stdout is not None
-        for _ in range(40):
-            told.append(int(process.stdout.readline()))
+        told += [int(process.stdout.readline()) for _ in range(40)]
         process.send_signal(signal.SIGKILL)
         told += [int(line) for line in process.stdout.read().splitlines()]
         process.wait()
