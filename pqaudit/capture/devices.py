@@ -10,6 +10,9 @@ from enum import Enum
 
 from pqaudit.capture.libpcap import classify, library
 
+if sys.platform != "win32":
+    import fcntl
+
 ALL_INTERFACES = "any"
 """The name by which Linux captures from all interfaces at once."""
 
@@ -91,10 +94,8 @@ def device_state(name: str) -> DeviceState:
     if device_index(name) is None:
         return DeviceState.GONE
     call = _GET_FLAGS.get(sys.platform)
-    if name == ALL_INTERFACES or call is None:
+    if sys.platform == "win32" or name == ALL_INTERFACES or call is None:
         return DeviceState.UP
-    import fcntl  # not on Windows
-
     request = struct.pack(f"{_NAME_OCTETS}s 16x", name.encode())
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:

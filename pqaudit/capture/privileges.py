@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
 from dataclasses import dataclass
+
+from pqaudit.capture.libpcap import library
+from pqaudit.capture.live_errors import LibraryMissingError
+from pqaudit.capture.octets import reason
 
 # linux/capability.h and linux/prctl.h
 _CAP_NET_RAW = 13
@@ -52,9 +57,8 @@ def find_account(name: str) -> Account:
 def drop_privileges(account: Account, *, keep_capture: bool = False) -> None:
     """Become ``account`` for good: user, group and groups, in every thread; what is open stays open.
 
-    To be called while there is one thread, and after everything is imported that the user may not be allowed to read.
-    Afterwards neither this process nor a program that it starts can become root
-    again, and this is tried out.
+    To be called after everything is imported that this user may not be allowed to read. Afterwards neither this process
+    nor a program that it starts can become root again, and this is tried out.
 
     Args:
         account: who to become.
@@ -74,6 +78,9 @@ def drop_privileges(account: Account, *, keep_capture: bool = False) -> None:
         raise PrivilegeError(f"Only root can become {account.name}: start pqaudit as root, or as that user.")
     try:
         if keep_capture:
+            # What opening an interface again needs.
+            with contextlib.suppress(LibraryMissingError):
+                library()
             _control(_PR_SET_KEEPCAPS, 1)
         os.setgroups(account.groups)
         os.setresgid(account.group, account.group, account.group)
@@ -83,8 +90,8 @@ def drop_privileges(account: Account, *, keep_capture: bool = False) -> None:
         if sys.platform == "linux":
             # So that no program with the set-user-ID bit or file capabilities leads back.
             _control(_PR_SET_NO_NEW_PRIVS, 1)
-    except OSError as error:
-        raise PrivilegeError(f"The system refused the change to the user {account.name}: {error.strerror}.") from error
+    except (OSError, ValueError) as error:
+        raise PrivilegeError(f"The system refused the change to the user {account.name}: {reason(error)}.") from error
     _verify(account, keep_capture)
 
 

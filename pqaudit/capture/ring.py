@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from pqaudit.capture.frame import Frame
 from pqaudit.capture.octets import reason
 from pqaudit.capture.pcapng_blocks import enhanced_packet, interface_description, section_header
 from pqaudit.capture.ring_stock import Stock, StockFile
+
+if sys.platform != "win32":
+    import fcntl
 
 LEAST_FILE_OCTETS = 1024 * 1024
 """Holds the longest frame of a live capture with room to spare."""
@@ -362,8 +366,8 @@ def _is_there(file: _Open) -> bool:
 
 def _lock(folder: str) -> int:
     """A descriptor that keeps other rings out of the folder. Raises OSError."""
-    import fcntl  # not on Windows, where there is no live capture either
-
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, "there is no live capture on Windows")
     # The folder itself is locked: a file for it would lie among the captures.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
