@@ -28,7 +28,10 @@ class Status(StrEnum):
     @property
     def rank(self) -> int:
         """0 for the worst."""
-        return list(Status).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {status: rank for rank, status in enumerate(Status)}
 
 
 @dataclass(frozen=True, slots=True)

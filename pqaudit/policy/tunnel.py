@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from pqaudit.policy.assess import NO_GROUPS, Assessment, Status, assess_facts
@@ -64,9 +65,11 @@ class TunnelAssessor:
         self, policies: Iterable[Policy], as_of: date, registry: Registry, groups: frozenset[str] = NO_GROUPS
     ) -> None:
         self._policies = tuple(policies)
-        self._as_of = as_of
         self._registry = registry
-        self._groups = groups
+        # All policies at once: looking facts up for each of them would take longer than the rest.
+        self._assess = lru_cache(maxsize=1024)(
+            lambda facts: tuple(assess_facts(facts, policy, as_of, registry, groups) for policy in self._policies)
+        )
         self._tunnels: dict[tuple[str, str], _Tunnel] = {}
 
     def add(self, finding: dict[str, Any]) -> None:
@@ -79,8 +82,7 @@ class TunnelAssessor:
         in_use = facts.in_use and not facts.rekeyed
         if facts.in_use and not facts.negotiated:
             tunnel.last_unseen = max(tunnel.last_unseen, order)
-        for policy, state in zip(self._policies, tunnel.states, strict=True):
-            assessment = assess_facts(facts, policy, self._as_of, self._registry, self._groups)
+        for assessment, state in zip(self._assess(facts), tunnel.states, strict=True):
             judged = (order, assessment)
             if facts.negotiated:
                 state.negotiated = judged if state.negotiated is None else _later(state.negotiated, judged)
