@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.reading import opened_output
 from pqaudit.cli.server_options import ServerOptions, connection_options, connection_or_exit, server_failure
 from pqaudit.elastic.step import Done, Step
 from pqaudit.outputs.escape import printable
@@ -69,3 +70,20 @@ def _told(step: Step) -> bool:
     undone = step.done in (Done.FAILED, Done.LEFT_OUT)
     click.echo(printable(line), err=undone)
     return undone
+
+
+@command.command("kibana")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Write to FILE instead of standard output.")
+def kibana(output: str) -> None:
+    """Print a data view and a dashboard for Kibana 8.9 and later, to be imported there under Saved Objects.
+
+    It shows verdicts over time, the protection of what is recorded today, classical tunnels by peer and the days to the
+    deadlines of policies. It was not opened in a Kibana.
+    """
+    from pqaudit.elastic.kibana import export_lines
+    from pqaudit.policy.load import load_policies
+
+    policies = load_policies().values()
+    with opened_output(output) as out:
+        for line in export_lines(policies):
+            out.write(line + "\n")
