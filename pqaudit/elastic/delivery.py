@@ -187,7 +187,8 @@ class Delivery:
         if error.problem in (Problem.UNREACHABLE, Problem.TIMEOUT) and self._server is not None:
             self._server.close()
             self._server = None
-        self._pace.shrink()
+        if error.problem is not Problem.UNREACHABLE:
+            self._pace.shrink()
         self._rest()
 
     def _trouble(self, error: ServerError | None) -> None:

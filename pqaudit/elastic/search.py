@@ -128,12 +128,14 @@ def _count_either(
     The values are found first and then counted by queries: a finding that has one in both fields must count once, and
     OpenSearch's composite aggregation counts a number that stands twice in one field twice.
     """
+    if not verdicts:
+        return  # nothing matches
     found: set[Key] = {value for field in fields for value, _ in snapshot.count(query, field)}
     values = [*found, None]
     have: list[Json] = [any_of({"term": {field: value}} for field in fields) for value in found]
     have.append({"bool": {"must_not": [{"exists": {"field": field}} for field in fields]}})
     counts = snapshot.table(query, have, [{"term": {VERDICT: verdict}} for verdict in verdicts])
-    for value, numbers in zip(values, counts, strict=bool(verdicts)):
+    for value, numbers in zip(values, counts, strict=True):
         for verdict, number in zip(verdicts, numbers, strict=True):
             if number:
                 answer.count(value, verdict, number)

@@ -296,12 +296,12 @@ def test_requests_stay_under_the_bound_on_size(node: Node, new_delivery: NewDeli
 
 
 def test_faults_at_any_request_lose_nothing(node: Node, new_delivery: NewDelivery) -> None:
-    """One request in six of every kind fails, in different ways, while findings merge over months."""
+    """One request in ten of every kind fails, in different ways, while findings merge over months."""
     faults: list[Fault] = [Reset(), Answer(503), Reset(after=5), Answer(429), Reset(delivered=False)]
     chance = random.Random(9370)
 
     def sometimes(request: Request) -> Fault | None:
-        return chance.choice(faults) if chance.random() < 1 / 6 else None
+        return chance.choice(faults) if chance.random() < 1 / 10 else None
 
     with Proxy(node, faults=sometimes) as proxy:
         delivery = new_delivery(proxy.url, patience=120.0)
