@@ -7,15 +7,15 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 from pqaudit import __version__
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.octets import reason
 from pqaudit.capture.pcapng_blocks import enhanced_packet, interface_description, section_header
+from pqaudit.capture.ring_places import Place, Places
 from pqaudit.capture.ring_stock import Stock, StockFile
 
 if sys.platform != "win32":
@@ -38,13 +38,6 @@ _FOLDER_MODE = 0o750
 
 class RingError(Exception):
     """The ring cannot be used at all. The message is one sentence for a person."""
-
-
-class Place(NamedTuple):
-    """Where a packet is kept: the path of the file, as the folder was named, and the number of the frame in it."""
-
-    file: str
-    frame: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +142,7 @@ class PacketRing:
         self._options = options
         self._report = report
         self._file: _Open | None = None
+        self._places = Places()
         self._kept = 0
         self._not_kept = 0
         self._troubles: dict[_Trouble, str] = {}
@@ -196,19 +190,19 @@ class PacketRing:
             self._not_kept += 1
             return None
         self._kept += 1
+        self._places.add(frame.source, frame.number, place)
         if self._troubles:
             missing = self._not_kept - self._not_kept_before
             self._ends(_Trouble.WRITING, f"Packets are kept in {self._folder} again; {missing} in between were not.")
         return place
 
-    def keep(self, frame: Frame) -> Frame:
-        """Keep a frame: the same with the file as its source and its number there, or itself when it could not be."""
-        place = self.add(frame)
-        if place is None:
-            return frame
-        return Frame(
-            frame.time, frame.digits, frame.link_type, frame.data, frame.original_length, place.file, place.frame
-        )
+    def locate(self, source: str, numbers: Iterable[int]) -> tuple[str, tuple[int, ...]] | None:
+        """Where the frames are that a message came in, by the numbers that they had when they were added.
+
+        The file of the last of them, and the numbers there of all that it holds. None when the last one was not kept,
+        or so many came since that its place is forgotten.
+        """
+        return self._places.locate(source, numbers)
 
     def tick(self) -> None:
         """What is to be done from time to time, also when nothing arrives: end an old file, delete expired ones.

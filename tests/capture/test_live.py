@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from pqaudit.capture import live as live_module
 from pqaudit.capture.devices import DeviceState, device_index, device_state, list_devices
+from pqaudit.capture.discover import find_captures
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.live import LEAST_BUFFER, LiveInterface, LiveOptions, Statistics
 from pqaudit.capture.live_errors import (
@@ -29,6 +30,7 @@ from pqaudit.capture.live_errors import (
     NoPermissionError,
 )
 from pqaudit.capture.reader import read_capture
+from pqaudit.capture.ring import LEAST_FILE_OCTETS, PacketRing, RingOptions
 from pqaudit.decode.decoder import Decoder
 from pqaudit.decode.kernel_filter import kernel_filter
 from tests.build import init_request, message, notify
@@ -439,6 +441,36 @@ def test_a_filter_that_libpcap_refuses_leaves_nothing_open(network: Network) -> 
 )
 def test_counters_of_32_bits_go_on(old: int, new: int, ahead: int) -> None:
     assert live_module._advance(old, new) == ahead
+
+
+def test_evidence_points_into_the_ring(network6: Network, tmp_path: Path) -> None:
+    decoder = Decoder()
+    found: list[tuple[bytes, str, tuple[int, ...]]] = []
+    options = RingOptions(LEAST_FILE_OCTETS, 8 * LEAST_FILE_OCTETS)
+    with watched(network6, decoder) as interface, PacketRing(str(tmp_path), options) as ring:
+        for number in range(100):
+            network6.send(MARKER + ike(number, 40_000), 4500, 4500, ipv6=number % 2 == 1)
+        for frame in read_all(interface):
+            ring.add(frame)
+            for datagram in decoder.feed(frame):
+                place = ring.locate(datagram.file, datagram.frames)
+                assert place is not None
+                found.append((datagram.payload, *place))
+        assert ring.state.kept >= 100 * 27
+        assert ring.state.not_kept == 0
+    assert [payload for payload, _, _ in found] == [ike(number, 40_000) for number in range(100)]
+    held: dict[str, list[Frame]] = {}
+    for file in find_captures([str(tmp_path)], lambda note: pytest.fail(note.message)):
+        held[file] = list(read_capture(file, note=lambda note: pytest.fail(note.message)))
+    assert len(held) > 3
+    whole = 0
+    for payload, file, numbers in found:
+        # The places alone, in a new decoder: the very message, unless a part lies in the file before.
+        again = Decoder()
+        parts = [datagram for number in numbers for datagram in again.feed(held[file][number - 1])]
+        assert [datagram.payload for datagram in parts] in ([payload], [])
+        whole += len(parts)
+    assert 100 - len(held) < whole <= 100
 
 
 def test_a_whole_handshake_is_audited(network: Network) -> None:

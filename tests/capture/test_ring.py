@@ -19,7 +19,8 @@ from pqaudit.capture import ring as ring_module
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.reader import read_capture
-from pqaudit.capture.ring import LEAST_FILE_OCTETS, PacketRing, Place, RingError, RingOptions
+from pqaudit.capture.ring import LEAST_FILE_OCTETS, PacketRing, RingError, RingOptions
+from pqaudit.capture.ring_places import Place, Places
 from tests.capture.network import require, require_root, run
 from tests.conftest import REPOSITORY
 
@@ -121,13 +122,27 @@ def test_what_is_kept_is_what_tshark_reads(tmp_path: Path) -> None:
     assert len({line.split("\t")[5] for line in lines}) == 2
 
 
-def test_a_frame_carries_its_place(tmp_path: Path) -> None:
-    with PacketRing(str(tmp_path)) as ring:
-        before = frame(7)
-        after = ring.keep(before)
-        assert content(after) == content(before)
-        assert (after.source, after.number) == (str(files(tmp_path)[0]), 1)
-        assert (before.source, before.number) == ("interface:eth0", 7)
+def test_where_the_frames_of_a_message_are(tmp_path: Path) -> None:
+    with PacketRing(str(tmp_path), SMALL) as ring:
+        for number in (1, 2, 5, 6):
+            ring.add(frame(number, 262_144))
+        first, second = str(files(tmp_path)[0]), str(files(tmp_path)[-1])
+        assert first != second
+        assert ring.locate("interface:eth0", [1]) == (first, (1,))
+        assert ring.locate("interface:eth0", (2, 1, 3)) is None
+        assert ring.locate("interface:eth0", (1, 2, 3, 5)) == (first, (1, 2, 3))
+        assert ring.locate("interface:eth0", (6,)) == (second, (1,))
+        # A message whose frames lie on both sides of a rotation.
+        assert ring.locate("interface:eth0", (1, 6)) == (second, (1,))
+        assert ring.locate("interface:eth0", ()) is None
+        assert ring.locate("interface:eth1", (1,)) is None
+
+
+def test_only_the_latest_places_are_remembered() -> None:
+    places = Places(3)
+    for number in range(5):
+        places.add("a", number, Place("f", number + 1))
+    assert [places.locate("a", (number,)) for number in range(5)] == [None, None, *(("f", (n,)) for n in (3, 4, 5))]
 
 
 def test_numbers_that_no_file_holds(tmp_path: Path) -> None:
