@@ -47,28 +47,28 @@ class Layout:
     @property
     def index_template(self) -> dict[str, Json]:
         """Body of the index template ``pqaudit-sa``."""
-        mappings = {"dynamic": False, "_meta": self._meta}
         return {
             "version": self.revision,
             "_meta": self._meta,
             "index_patterns": [PATTERN],
             "priority": _PRIORITY,
             "composed_of": list(self.components),
-            "template": {"mappings": mappings},
+            "template": {},
         }
 
     @property
     def mapping(self) -> dict[str, Json]:
         """The mapping of an index: what the templates give together."""
         every = {name: kind for fields in self.fields.values() for name, kind in fields.items()}
-        return {**self._mapping(every), "_meta": self._meta}
+        return self._mapping(every)
 
     @property
     def _meta(self) -> dict[str, Json]:
         return {"managed_by": "pqaudit", "pqaudit": __version__, "revision": self.revision}
 
     def _mapping(self, fields: Mapping[str, str]) -> dict[str, Json]:
-        whole: dict[str, Json] = {"dynamic": False, "properties": {}}
+        # Each part names the revision: a user's own index template may be composed of them too.
+        whole: dict[str, Json] = {"dynamic": False, "_meta": self._meta, "properties": {}}
         for name, kind in fields.items():
             *parents, last = name.split(".")
             inside = whole

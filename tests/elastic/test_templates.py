@@ -275,6 +275,23 @@ def test_an_index_made_without_templates_is_named_and_kept(server: Server, findi
     assert caught.value.problem is Problem.REFUSED
 
 
+def test_a_template_of_the_user_composed_of_ours(server: Server, findings: list[Document]) -> None:
+    steps(server)
+    own = {
+        "index_patterns": ["pqaudit-sa-*"],
+        "priority": 500,
+        "composed_of": list(load_layout().components),
+        "template": {"settings": {"index": {"refresh_interval": "7s"}}},
+    }
+    server.request("PUT", "/_index_template/own", body=own)
+    assert index(server, findings) == []
+    assert mapping_of(server) == mapping_with_text(load_layout().mapping)
+    settings_there = server.request("GET", f"/{INDEX}/_settings")[INDEX]["settings"]["index"]
+    assert settings_there["refresh_interval"] == "7s"
+    assert settings_there["auto_expand_replicas"] == "0-1"
+    assert {step.done for step in steps(server)} == {Done.SAME}
+
+
 def test_a_template_of_ours_that_lost_its_version_is_put_right(server: Server) -> None:
     steps(server)
     body = {**load_layout().index_template}
