@@ -74,8 +74,8 @@ class Summary:
         return {
             "schema_version": SCHEMA_VERSION,
             "sas": self._verdicts.total(),
-            "verdicts": dict(sorted(self._verdicts.items())),
-            "protections": dict(sorted(self._protections.items())),
+            "verdicts": _counts(self._verdicts),
+            "protections": _counts(self._protections),
             "peers": len({address for tunnel in self._tunnels for address in tunnel}),
             "tunnels": len(self._tunnels),
             "first": self.first,
@@ -108,7 +108,7 @@ class Groups:
         self._verdicts[verdict] += number
 
     def count(self, key: Key, verdict: str, number: int = 1) -> None:
-        """Count findings that have a value; a negative number takes back what was counted twice."""
+        """Count findings that have a value."""
         self._groups.setdefault(key, Counter())[verdict] += number
 
     def document(self, registry: Registry) -> Document:
@@ -131,8 +131,8 @@ class Groups:
         return (0 if self.by == "month" else -verdicts.total(), key is None, key)
 
 
-def _counts(verdicts: Counter[str]) -> dict[str, int]:
-    return {verdict: number for verdict, number in sorted(verdicts.items()) if number}
+def _counts(counter: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counter.items()))
 
 
 def _shown(by: By, key: Key, registry: Registry) -> object:

@@ -6,7 +6,6 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,7 @@ from hypothesis import strategies as st
 from pqaudit.finding.document import Document
 from pqaudit.finding.reading import LONGEST_LINE, Unread, findings_in, read_findings
 from pqaudit.finding.shape import finding_fault
-from tests.conftest import SAMPLES, audit
-
-
-@cache
-def sample_findings() -> tuple[Document, ...]:
-    return tuple(audit(*sorted(SAMPLES.glob("*.pcap")))[0])
+from tests.finding.made import sample_findings
 
 
 def read(octets: bytes) -> tuple[list[Document], list[Unread]]:
