@@ -1,0 +1,1 @@
+"""The sensor: live traffic to findings, for months."""

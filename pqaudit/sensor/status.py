@@ -1,0 +1,54 @@
+"""What a sensor shows of itself: on the terminal, in its log, to Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from pqaudit.finding.document import Document
+from pqaudit.sensor.source import CaptureReport
+
+LATEST = 20
+
+
+@dataclass(slots=True)
+class Status:
+    """The sensor at a moment. One object that the loop keeps up to date; those who show it only read.
+
+    Attributes:
+        started: seconds since the epoch.
+        observer: name of the sensor.
+        ready: the interfaces are open and the loop runs.
+        beat: seconds of the monotonic clock at which the loop last turned; old when it hangs.
+        capture: the last report of the capturing process, or None before the first.
+        frames, messages: frames that reached the analysis, and IKE messages found in them.
+        sas, half_open: SAs in the table, and how many of them wait for a response.
+        findings: emitted, by verdict; an SA whose finding changed is counted again.
+        verdicts: SAs by the verdict of their last finding, those that ended included.
+        counters: whatever else happened, by slug: evictions, refusals, time-outs, clock jumps, decoder's counters.
+        latest: the last findings, newest first.
+        spooled: findings that wait for the server.
+        delivered: findings that the server confirmed in this run.
+        server: the URL, or None without a server.
+        trouble: a sentence while the server does not take findings, else None.
+        notes: latest sentences for a person, with the second since the epoch of each; newest last.
+    """
+
+    started: float
+    observer: str
+    ready: bool = False
+    beat: float = 0.0
+    capture: CaptureReport | None = None
+    frames: int = 0
+    messages: int = 0
+    sas: int = 0
+    half_open: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=Counter)
+    latest: deque[Document] = field(default_factory=lambda: deque(maxlen=LATEST))
+    spooled: int = 0
+    delivered: int = 0
+    server: str | None = None
+    trouble: str | None = None
+    notes: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LATEST))
