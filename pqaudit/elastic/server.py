@@ -236,7 +236,7 @@ def _timeout(url: str) -> ServerError:
 def _unreachable(url: str, error: Exception) -> ServerError:
     # A server that speaks TLS on a port asked in the clear hangs up, and one that does not answers with no TLS.
     hint = "check the URL and that the server runs"
-    text = str(error)
+    text = _words(error)
     if "SSL" in text or "TLS" in text:
         return _tls(url, error)
     if "Name or service" in text or "resolve" in text or "nodename" in text:
@@ -244,8 +244,13 @@ def _unreachable(url: str, error: Exception) -> ServerError:
     return ServerError(Problem.UNREACHABLE, f"{url} cannot be reached: {hint}")
 
 
+def _words(error: Exception) -> str:
+    """What went wrong; the text of an error of the Elasticsearch client names its kind alone."""
+    return str(getattr(error, "message", error))
+
+
 def _tls(url: str, error: Exception) -> ServerError:
-    text = str(error)
+    text = _words(error)
     if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
         hint = "it does not speak TLS; does the URL begin with http://?"
     elif "ngerprint" in text:
