@@ -25,7 +25,7 @@ def when(text: str, now: datetime) -> str:
     try:
         found = _AGO.fullmatch(text)
         if found:
-            return _text(_ago(now, timedelta(**{_UNITS[found[2]]: int(found[1])})))
+            return _text(_ago(now, int(found[1]), _UNITS[found[2]]))
         if _DATE.fullmatch(text):
             return _text(datetime.combine(date.fromisoformat(text), time(), UTC))
         found = _TIME.fullmatch(text)
@@ -38,8 +38,11 @@ def when(text: str, now: datetime) -> str:
     raise ValueError(f"{text!r} is no time; write 2026-11-25T10:00:00Z, 2026-11-25, or 7d for seven days ago")
 
 
-def _ago(now: datetime, span: timedelta) -> datetime:
-    return max(now - span, _FIRST) if span < now - _FIRST else _FIRST
+def _ago(now: datetime, count: int, unit: str) -> datetime:
+    try:
+        return now - timedelta(**{unit: count})
+    except OverflowError:
+        return _FIRST
 
 
 def _text(moment: datetime) -> str:

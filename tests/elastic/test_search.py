@@ -18,6 +18,7 @@ from pqaudit.elastic.errors import Problem, ServerError
 from pqaudit.elastic.indices import PATTERN, index_of
 from pqaudit.elastic.search import ServerFindings
 from pqaudit.elastic.server import Json, Server, connect
+from pqaudit.elastic.setup import ensure_templates
 from pqaudit.elastic.snapshot import Snapshot
 from pqaudit.finding.answers import BY, By
 from pqaudit.finding.document import Document
@@ -30,35 +31,13 @@ from tests.finding.made import BYS, QUERIES, SPAN_ENDS, made_findings, sample_fi
 from tests.searchserver.fixtures import SERVERS, wipe
 from tests.searchserver.node import Node
 
-KEYWORD = {"type": "keyword", "ignore_above": 1024}
-FIELDS: dict[str, Json] = {
-    "@timestamp": {"type": "date"},
-    "event.id": KEYWORD,
-    "source.ip": {"type": "ip"},
-    "destination.ip": {"type": "ip"},
-    "observer.name": KEYWORD,
-    "pqaudit.verdict": KEYWORD,
-    "pqaudit.reason": KEYWORD,
-    "pqaudit.protection": KEYWORD,
-    "pqaudit.selected.key_exchange.id": {"type": "long"},
-    "pqaudit.selected.additional_key_exchanges": {
-        "type": "nested",
-        "include_in_root": True,
-        "properties": {"id": {"type": "long"}},
-    },
-    "pqaudit.fingerprint.initiator.vendor": KEYWORD,
-    "pqaudit.fingerprint.responder.vendor": KEYWORD,
-    "pqaudit.deviations.id": KEYWORD,
-}
 MADE = made_findings(300)
 
 
-def store(node: Node, findings: Sequence[Document], **fields: Json) -> Server:
+def store(node: Node, findings: Sequence[Document]) -> Server:
     """Put findings where questions look for them."""
     server = connect(Connection(node.url))
-    mappings = {"dynamic": False, "properties": {**FIELDS, **fields}}
-    body = {"index_patterns": [PATTERN], "template": {"mappings": mappings}}
-    server.request("PUT", "/_index_template/pqaudit-search-tests", body=body)
+    ensure_templates(server)
     lines = []
     for finding in findings:
         head = {"create": {"_index": index_of(finding), "_id": finding["event"]["id"]}}
@@ -148,7 +127,20 @@ def _id(finding: Document) -> str:
 
 def test_an_index_that_keeps_nanoseconds_gives_the_same(search_server: Node, file: Path) -> None:
     findings = [finding for finding in MADE if finding["@timestamp"][:3] == "202"]
-    server = store(search_server, findings, **{"@timestamp": {"type": "date_nanos"}})
+    store(search_server, [])
+    _, found = search_server.request("GET", "/_index_template/pqaudit-sa*")
+    theirs = found["index_templates"][0]["index_template"]
+    body = {
+        "index_patterns": theirs["index_patterns"],
+        "composed_of": theirs["composed_of"],
+        "priority": theirs["priority"] + 1,
+        "template": {"mappings": {"properties": {"@timestamp": {"type": "date_nanos"}}}},
+    }
+    status, _ = search_server.request("PUT", "/_index_template/pqaudit-search-tests", body)
+    assert status == 200
+    server = store(search_server, findings)
+    _, mapping = search_server.request("GET", f"/{index_of(findings[0])}/_mapping/field/@timestamp")
+    assert "date_nanos" in json.dumps(mapping)
     remote, local = both(server, file)
     for by in (None, *BY):
         for since in SPAN_ENDS[:3]:
