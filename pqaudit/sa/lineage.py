@@ -6,6 +6,7 @@ soon after a CREATE_CHILD_SA exchange between the same peers.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -27,6 +28,47 @@ class Origin:
     exchange: Reference
 
 
+class Lineage:
+    """CREATE_CHILD_SA exchanges that may have made SAs seen later, by pair of peers.
+
+    Args:
+        within: nanoseconds between the exchange and the first packet of the new SA.
+        most_pairs: pairs of peers remembered; past it the one that showed no such exchange for longest is forgotten,
+            and counted in ``forgotten``. None for no bound.
+    """
+
+    def __init__(self, within: int, most_pairs: int | None = None) -> None:
+        self._within = within
+        self._most = most_pairs
+        self._exchanges: OrderedDict[Pair, list[Origin]] = OrderedDict()
+        self.forgotten = 0
+
+    def origin_of(self, sa: SecurityAssociation) -> Origin | None:
+        """The SA that ``sa`` was probably rekeyed from, as far as noted by now, or None."""
+        if not may_be_rekeyed(sa):
+            return None
+        known = [origin for pair in _pairs(sa) for origin in self._exchanges.get(pair, ())]
+        return likely_origin(sa, known, self._within)
+
+    def note(self, sa: SecurityAssociation) -> None:
+        """Remember the CREATE_CHILD_SA exchanges of ``sa``; again, when it has shown more of them."""
+        made = sa.protected.get(Exchange.CREATE_CHILD_SA, {})
+        requests = sorted(m.first for key, m in made.items() if not key.is_response)
+        for pair in _pairs(sa) if requests else ():
+            known = {*self._exchanges.get(pair, ())}
+            known |= {Origin(sa.initiator_spi, sa.responder_spi, reference) for reference in requests}
+            latest = sorted(known, key=lambda origin: (origin.exchange, origin.initiator_spi, origin.responder_spi))
+            self._exchanges[pair] = latest[-_MOST_CANDIDATES:]
+            self._exchanges.move_to_end(pair)
+            if self._most is not None and len(self._exchanges) > self._most:
+                self._exchanges.popitem(last=False)
+                self.forgotten += 1
+
+
+def _pairs(sa: SecurityAssociation) -> set[Pair]:
+    return {frozenset((path.source.address, path.destination.address)) for path in sa.paths}
+
+
 def with_origins(
     associations: Iterable[SecurityAssociation], within: int
 ) -> Iterator[tuple[SecurityAssociation, Origin | None]]:
@@ -36,20 +78,10 @@ def with_origins(
         associations: in the order of their first packets, so that an SA comes after the one it may come from.
         within: nanoseconds between the exchange and the first packet of the new SA.
     """
-    exchanges: dict[Pair, list[Origin]] = {}
+    lineage = Lineage(within)
     for sa in associations:
-        pairs = {frozenset((path.source.address, path.destination.address)) for path in sa.paths}
-        origin = None
-        if may_be_rekeyed(sa):
-            origin = likely_origin(sa, [known for pair in pairs for known in exchanges.get(pair, ())], within)
-        yield sa, origin
-        made = sa.protected.get(Exchange.CREATE_CHILD_SA, {})
-        requests = sorted(m.first for key, m in made.items() if not key.is_response)
-        for pair in pairs if requests else ():
-            known = exchanges.setdefault(pair, [])
-            known += [Origin(sa.initiator_spi, sa.responder_spi, reference) for reference in requests]
-            known.sort(key=lambda candidate: candidate.exchange)
-            del known[:-_MOST_CANDIDATES]
+        yield sa, lineage.origin_of(sa)
+        lineage.note(sa)
 
 
 def may_be_rekeyed(sa: SecurityAssociation) -> bool:

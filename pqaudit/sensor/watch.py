@@ -1,0 +1,376 @@
+"""From messages as they arrive to findings as they are decided."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from time import monotonic
+from typing import Final
+
+from pqaudit.capture.loss import Loss, LossLog
+from pqaudit.decode.datagram import Datagram
+from pqaudit.finding.carried import Carried
+from pqaudit.finding.custom_rules import CustomRules
+from pqaudit.finding.document import Document, finding_of
+from pqaudit.ike.ikev1 import V1Message
+from pqaudit.ike.message import Message
+from pqaudit.ike.numbers import Exchange
+from pqaudit.rules.rulebook import Rulebook
+from pqaudit.sa.adding import add_message
+from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.group import Group
+from pqaudit.sa.lineage import Lineage
+from pqaudit.sensor.checkpoint import Checkpoint, Row, row_of
+from pqaudit.sensor.tracked import Key, Tier, Tracked, TrackedTable, key_of
+
+PACKETS_DROPPED: Final = "packets-dropped"
+NOT_CAPTURED: Final = "not-captured"
+CLOCK_JUMPED: Final = "clock-jumped"
+ATTEMPTS_NOT_REPORTED: Final = "attempts-not-reported"
+TIMED_OUT: Final = "sas-timed-out"
+NOT_SAVED: Final = "checkpoints-not-written"
+
+_MOST_PAIRS = 100_000  # whose rekeying is remembered
+_MOST_LOOKS = 500  # SAs looked at in one turn, so that packets are not kept waiting
+_NANOSECONDS = 1_000_000_000
+_MATERIAL_OCTETS = 8
+_BEFORE = 60 * _NANOSECONDS  # a negotiation may have been missed so long before the first packet that was seen
+_AFTER = 120 * _NANOSECONDS  # and takes so long at most, retransmissions included
+_DECIDING = frozenset((Exchange.IKE_SA_INIT, Exchange.IKE_INTERMEDIATE, Exchange.IKE_AUTH, Exchange.CREATE_CHILD_SA))
+_WALL = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When SAs are looked at; all in seconds.
+
+    Attributes:
+        settle: after a message that may decide something, so that what belongs to it has come.
+        review: after any other message.
+        attempt: without a response after which an attempt counts as unanswered. Peers retransmit for minutes, and a
+            later response is still joined to what the attempt left.
+        half_open: without traffic after the response, after which an SA counts as given up.
+        idle: without any packet after which an SA counts as ended. Peers that are alive show it more often than daily.
+        save: between checkpoints.
+        quiet: without a packet after which the evidence of an SA leaves memory for the checkpoint.
+    """
+
+    settle: float = 1.0
+    review: float = 30.0
+    attempt: float = 60.0
+    half_open: float = 600.0
+    idle: float = 90_000.0
+    save: float = 2.0
+    quiet: float = 30.0
+
+
+class Watch:
+    """Follows SAs and gives a finding when one is decided, and again when something material changed.
+
+    Args:
+        rulebook: judges.
+        observer: name of the sensor.
+        most_sas: bound on initiator SPIs followed at once.
+        checkpoint: where they outlive the process.
+        now: second of the wall clock.
+        attempts_per_second: findings of unanswered attempts; more are only counted, so that a flood of requests does
+            not become a flood of findings.
+        custom: rules of the user.
+    """
+
+    def __init__(
+        self,
+        rulebook: Rulebook,
+        observer: str,
+        most_sas: int,
+        checkpoint: Checkpoint,
+        now: float,
+        *,
+        timing: Timing = Timing(),
+        attempts_per_second: float = 100.0,
+        custom: CustomRules | None = None,
+    ) -> None:
+        self._rulebook = rulebook
+        self._observer = observer
+        self._checkpoint = checkpoint
+        self._timing = timing
+        self._custom = custom
+        self.table = TrackedTable(most_sas, self._evicted)
+        self.counters: Counter[str] = Counter()
+        self.losses: dict[str, LossLog] = {}
+        self._lineage = Lineage(rulebook.rekey_within, _MOST_PAIRS)
+        self._agenda: list[tuple[float, Key]] = []
+        self._unsaved: dict[Key, None] = {}
+        self._ended: dict[Key, None] = {}
+        self._hot: dict[Key, None] = {}  # with evidence in memory, longest unused first
+        self.trouble: str | None = None
+        self._saved_at = now
+        self._attempts = attempts_per_second
+        self._allowance = attempts_per_second
+        self._allowed_at = now
+        self._resume(now)
+
+    def _resume(self, now: float) -> None:
+        for key, tracked in self._checkpoint.load():
+            self.table.restore(key, tracked)
+            self._schedule(key, tracked, now + self._timing.settle)
+        alive = self._checkpoint.alive_until
+        if alive is not None:
+            loss = Loss(int(alive * _NANOSECONDS), int(now * _NANOSECONDS), 0, 0, blind=True)
+            self.losses.setdefault(_WALL, LossLog()).add(loss)
+
+    # -- messages in ---------------------------------------------------------------------------------------------
+
+    def add(self, datagram: Datagram, message: Message | V1Message, now: float) -> None:
+        """Take in one message, at a second of the wall clock."""
+        key = key_of(message)
+        tracked = self.table.get(key)
+        if tracked is None:
+            tracked = self.table.admit(key, now)
+            if tracked is None:
+                return
+        group = self._evidence(key, tracked)
+        add_message(group, datagram, message)
+        self.table.raise_tier(key, tracked, message)
+        tracked.last = now
+        tracked.news = tracked.untold = True
+        tracked.unsaved = True
+        self._unsaved[key] = None
+        if tracked.tier is Tier.UNANSWERED:
+            due = now + self._timing.attempt
+        elif message.header.exchange_type in _DECIDING:
+            due = now + self._timing.settle
+        else:
+            due = now + self._timing.review
+        if not now < tracked.due <= due:
+            self._schedule(key, tracked, due)
+
+    def _evidence(self, key: Key, tracked: Tracked) -> Group:
+        group = tracked.group
+        if group is None:
+            group = tracked.group = self._checkpoint.evidence(key)
+        self._hot.pop(key, None)
+        self._hot[key] = None
+        return group
+
+    def _schedule(self, key: Key, tracked: Tracked, due: float) -> None:
+        tracked.due = due
+        heapq.heappush(self._agenda, (due, key))
+
+    # -- findings out --------------------------------------------------------------------------------------------
+
+    def findings(self, now: float) -> Iterator[Document]:
+        """The findings that have become due; at most some hundred SAs are looked at in one call."""
+        looks = 0
+        while self._agenda and self._agenda[0][0] <= now and looks < _MOST_LOOKS:
+            due, key = heapq.heappop(self._agenda)
+            tracked = self.table.get(key)
+            if tracked is None or tracked.due != due:
+                continue  # it was put off, or is gone
+            looks += 1
+            yield from self._look(key, tracked, now)
+
+    @property
+    def next_due(self) -> float | None:
+        """Second of the wall clock at which there is something to look at, or None."""
+        return self._agenda[0][0] if self._agenda else None
+
+    def _look(self, key: Key, tracked: Tracked, now: float) -> Iterator[Document]:
+        limit = self._patience(tracked)
+        ended = now - tracked.last >= limit
+        if not tracked.news and not ended:
+            self._schedule(key, tracked, tracked.last + limit)  # nothing new: until it has been idle for too long
+            return
+        group = self._evidence(key, tracked)
+        if tracked.tier is Tier.UNANSWERED and not self._may_report(now):
+            self.counters[ATTEMPTS_NOT_REPORTED] += 1
+        elif group.parts:
+            yield from self._emit(tracked, group, ended)
+        tracked.news = False
+        if ended:
+            self.counters[TIMED_OUT] += 1
+            self._forget(key, tracked)
+        else:
+            tracked.unsaved = True
+            self._unsaved[key] = None
+            self._schedule(key, tracked, tracked.last + limit)
+
+    def _patience(self, tracked: Tracked) -> float:
+        timing = self._timing
+        return {Tier.UNANSWERED: timing.attempt, Tier.ANSWERED: timing.half_open, Tier.USED: timing.idle}[tracked.tier]
+
+    def _may_report(self, now: float) -> bool:
+        self._allowance = min(self._attempts, self._allowance + max(0.0, now - self._allowed_at) * self._attempts)
+        self._allowed_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _emit(self, tracked: Tracked, group: Group, ended: bool) -> Iterator[Document]:
+        for part in group.parts.values():
+            self._mark_losses(part)
+        before = tracked.untold
+        for sa in group.associations():
+            origin = self._lineage.origin_of(sa)
+            self._lineage.note(sa)
+            finding = finding_of(Carried(sa, (self._observer,), () if origin is None else (origin,)), self._rulebook)
+            if self._custom is not None:
+                (finding,) = self._custom.apply([finding])
+            id_ = finding["event"]["id"]
+            now_material = material(finding)
+            if tracked.emitted.get(id_) != now_material or (ended and before):
+                tracked.emitted[id_] = now_material
+                tracked.untold = False
+                yield finding
+
+    def _mark_losses(self, part: SecurityAssociation) -> None:
+        """Say in the evidence when packets were missed about the time when it was or may have been negotiated."""
+        if part.first is None:
+            return
+        start, end = part.first.time - _BEFORE, part.first.time + _AFTER
+        for name, log in self.losses.items():
+            loss = log.between(start, end)
+            if loss is None:
+                continue
+            slug = NOT_CAPTURED if loss.blind else PACKETS_DROPPED
+            if name == CLOCK_JUMPED:
+                slug = CLOCK_JUMPED
+            if slug not in part.anomalies:
+                # What is missing has no frame: it is the first one that was seen next to it.
+                part.add_anomaly(slug, part.first)
+
+    # -- losses and clocks ---------------------------------------------------------------------------------------
+
+    def lost(self, interface: str, loss: Loss) -> None:
+        """Note that packets were missed; SAs seen around that time will say so."""
+        self.losses.setdefault(interface, LossLog()).add(loss)
+
+    def clock_jumped(self, before: float, after: float) -> None:
+        """Note that the wall clock was set from one second to another; times of SAs around that say little."""
+        start, end = sorted((before, after))
+        loss = Loss(int(start * _NANOSECONDS), int(end * _NANOSECONDS), 0, 0)
+        self.losses.setdefault(CLOCK_JUMPED, LossLog()).add(loss)
+        self.counters[CLOCK_JUMPED] += 1
+        shift = after - before
+        # What is due is due after so many seconds and not at that time of day.
+        agenda = []
+        for key in self.table:
+            tracked = self.table.get(key)
+            assert tracked is not None
+            tracked.last += shift
+            tracked.due += shift
+            agenda.append((tracked.due, key))
+        heapq.heapify(agenda)
+        self._agenda = agenda
+        self._saved_at += shift
+        self._allowed_at += shift
+
+    # -- memory and disk -----------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Save what changed when it is time, in a slice of it when there is much; let evidence go that is saved."""
+        if now - self._saved_at >= self._timing.save:
+            self.save(now, budget=self._timing.save / 4)
+        self._cool(now)
+
+    def save(self, now: float, budget: float | None = None) -> None:
+        """Write what changed to the checkpoint; with a ``budget`` in seconds as much as can be packed in that time.
+
+        SAs that were answered come first. A disk that does not take it is counted and tried again.
+        """
+        self._saved_at = now
+        deadline = None if budget is None else monotonic() + budget
+        changed: list[Tracked] = []
+        rows: list[Row] = []
+        for key in self._in_order_of_worth():
+            tracked = self.table.get(key)
+            if tracked is None or tracked.group is None:
+                continue
+            changed.append(tracked)
+            rows.append(row_of(key, tracked, tracked.group))
+            if deadline is not None and monotonic() > deadline:
+                break
+        try:
+            self._checkpoint.save(rows, self._ended, now)
+        except sqlite3.Error as error:
+            self.counters[NOT_SAVED] += 1
+            self.trouble = str(error)
+            return
+        self.trouble = None
+        self._ended.clear()
+        for row, tracked in zip(rows, changed, strict=True):
+            tracked.unsaved = False
+            tracked.saved = True
+            self._unsaved.pop((row[0], row[1]), None)
+
+    def _in_order_of_worth(self) -> Iterator[Key]:
+        attempts = []
+        for key in list(self._unsaved):
+            tracked = self.table.get(key)
+            if tracked is None:
+                del self._unsaved[key]
+            elif tracked.tier is Tier.UNANSWERED:
+                attempts.append(key)
+            else:
+                yield key
+        yield from attempts
+
+    def _evicted(self, key: Key, tracked: Tracked) -> None:
+        if tracked.saved:
+            self._ended[key] = None
+        self._unsaved.pop(key, None)
+        self._hot.pop(key, None)
+
+    def _cool(self, now: float) -> None:
+        """Let go of evidence that is saved and was not used for a while."""
+        for key in list(islice(self._hot, _MOST_LOOKS)):
+            tracked = self.table.get(key)
+            if tracked is None:
+                del self._hot[key]
+                continue
+            if now - tracked.last < self._timing.quiet:
+                return
+            del self._hot[key]
+            if tracked.unsaved:
+                self._hot[key] = None
+            else:
+                tracked.group = None
+
+    def _forget(self, key: Key, tracked: Tracked) -> None:
+        self.table.remove(key)
+        self._unsaved.pop(key, None)
+        self._hot.pop(key, None)
+        if tracked.saved:
+            self._ended[key] = None
+
+    def close(self, now: float) -> None:
+        """Save everything and close the checkpoint."""
+        self.save(now)
+        self._checkpoint.close()
+
+
+def material(finding: Document) -> bytes:
+    """A digest of what makes a finding worth sending again when it changes."""
+    own = finding["pqaudit"]
+    parts = (
+        own["verdict"],
+        own["protection"],
+        own["reason"],
+        own["assurance"],
+        own["ike"]["responder_spi"],
+        own["selected"],
+        own["ppk"],
+        own["related"],
+        sorted(anomaly["id"] for anomaly in own["anomalies"]),
+        sorted(deviation["id"] for deviation in own["deviations"]),
+        sorted(observation["id"] for observation in own["observations"]),
+        sorted(rule["id"] for rule in own.get("rules", ())),
+    )
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=_MATERIAL_OCTETS).digest()
