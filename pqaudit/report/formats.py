@@ -19,7 +19,8 @@ class Writer(Protocol):
         UnavailableError: a library that it needs is not installed; nothing was written.
     """
 
-    def __call__(self, report: Report, out: BinaryIO) -> None: ...
+    def __call__(self, report: Report, out: BinaryIO) -> None:
+        """Write it; ``out`` stays open."""
 
 
 class UnavailableError(Exception):
