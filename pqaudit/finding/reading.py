@@ -15,6 +15,7 @@ from pqaudit.finding.run_document import STRICT_JSON, read_run
 from pqaudit.finding.shape import finding_fault
 
 LONGEST_LINE = 16 * 1024 * 1024
+TOO_LONG = f"longer than {LONGEST_LINE:,} octets"
 # What a run document begins with, however it was laid out since; no finding has such a field.
 _RUN = re.compile(rb'\s*\{\s*"(?:schema_version|tool|files|findings|counts|anomalies|notes|counters|complete)"\s*:')
 _SNIFFED = 4096
@@ -79,18 +80,39 @@ def _values(begun: list[bytes], file: IO[bytes], source: str, note: Note) -> Ite
     first = [(octets, True) for octets in before]
     first.append((last, True) if last.endswith(b"\n") else _bounded_line(file, last))
     for number, (octets, whole) in enumerate(chain(first, iter(lambda: _bounded_line(file), _END)), 1):
-        message = None if whole else f"longer than {LONGEST_LINE:,} octets"
-        if message is None and octets.strip():
-            try:
-                value: object = STRICT_JSON.decode(octets.decode("utf-8"))
-            except UnicodeDecodeError:
-                message = "no UTF-8 text"
-            except (ValueError, RecursionError):
-                message = "no JSON; it may be cut off" if octets[:1] == b"{" else "no JSON"
-            else:
-                yield number, value
-        if message is not None:
-            note(Unread(source, number, message))
+        try:
+            if not whole:
+                raise ValueError(TOO_LONG)
+            if octets.strip():
+                yield number, _value(octets)
+        except ValueError as error:
+            note(Unread(source, number, str(error)))
+
+
+def finding_in_line(octets: bytes) -> Document | None:
+    """The finding in a line, None in an empty one.
+
+    Raises:
+        ValueError: it is none, in words.
+    """
+    if not octets.strip():
+        return None
+    value = _value(octets)
+    fault = finding_fault(value)
+    if fault is not None:
+        raise ValueError(fault)
+    assert isinstance(value, dict)
+    return value
+
+
+def _value(line: bytes) -> object:
+    try:
+        value: object = STRICT_JSON.decode(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("no UTF-8 text") from None
+    except (ValueError, RecursionError):
+        raise ValueError("no JSON; it may be cut off" if line[:1] == b"{" else "no JSON") from None
+    return value
 
 
 def _bounded_line(file: IO[bytes], begun: bytes = b"") -> tuple[bytes, bool]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from typing import Any
 
 from pqaudit.policy.assess import NO_GROUPS, Assessment, Status, assess_facts
-from pqaudit.policy.facts import read_facts
+from pqaudit.policy.facts import SaFacts, read_facts
 from pqaudit.policy.model import Policy
 from pqaudit.rules.registry import Registry
 
-_Order = tuple[str, str]
-_Judged = tuple[_Order, Assessment]
+Order = tuple[str, str]
+"""When an SA began, without the ``Z``, and its ``event.id``."""
+
+_Judged = tuple[Order, Assessment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,21 @@ class TunnelAssessment:
     later_not_seen: bool
 
 
+@dataclass(frozen=True, slots=True)
+class GatheredSas:
+    """SAs of one pair of peers with the same facts: nothing but the last of them can decide.
+
+    Attributes:
+        last: when it began.
+        assessments: one for each policy.
+    """
+
+    facts: SaFacts
+    assessments: tuple[Assessment, ...]
+    sas: int
+    last: Order
+
+
 @dataclass(slots=True)
 class _State:
     """What is kept of a tunnel for one policy: a bounded number of assessments, however many SAs there are."""
@@ -49,8 +66,22 @@ class _State:
 @dataclass(slots=True)
 class _Tunnel:
     sas: int = 0
-    last_unseen: _Order = ("", "")
+    last_unseen: Order = ("", "")
     states: list[_State] = field(default_factory=list)
+
+    def take(self, order: Order, facts: SaFacts, assessments: Iterable[Assessment], sas: int) -> None:
+        self.sas += sas
+        in_use = facts.in_use and not facts.rekeyed
+        if facts.in_use and not facts.negotiated:
+            self.last_unseen = max(self.last_unseen, order)
+        for assessment, state in zip(assessments, self.states, strict=True):
+            judged = (order, assessment)
+            if facts.negotiated:
+                state.negotiated = judged if state.negotiated is None else _later(state.negotiated, judged)
+            else:
+                kept = state.in_use if in_use else state.others
+                other = kept.get(assessment.status)
+                kept[assessment.status] = judged if other is None else max(other, judged, key=lambda j: j[0])
 
 
 class TunnelAssessor:
@@ -76,35 +107,23 @@ class TunnelAssessor:
         """Take one finding into account."""
         ends = sorted((_address(finding, "source"), _address(finding, "destination")))
         tunnel = self._tunnels.setdefault((ends[0], ends[1]), _Tunnel(states=[_State() for _ in self._policies]))
-        tunnel.sas += 1
-        order = _order(finding)
         facts = read_facts(finding, self._registry)
-        in_use = facts.in_use and not facts.rekeyed
-        if facts.in_use and not facts.negotiated:
-            tunnel.last_unseen = max(tunnel.last_unseen, order)
-        for assessment, state in zip(self._assess(facts), tunnel.states, strict=True):
-            judged = (order, assessment)
-            if facts.negotiated:
-                state.negotiated = judged if state.negotiated is None else _later(state.negotiated, judged)
-            else:
-                kept = state.in_use if in_use else state.others
-                other = kept.get(assessment.status)
-                kept[assessment.status] = judged if other is None else max(other, judged, key=lambda j: j[0])
+        tunnel.take(_order(finding), facts, self._assess(facts), 1)
 
     def assessments(self) -> Iterator[TunnelAssessment]:
         """Each tunnel with each policy, in order of the addresses and of the policies."""
         for peers, tunnel in sorted(self._tunnels.items()):
-            for policy, state in zip(self._policies, tunnel.states, strict=True):
-                (_, decided_by), assessment = _deciding(state)
-                last = state.negotiated
-                yield TunnelAssessment(
-                    peers,
-                    policy.id,
-                    tunnel.sas,
-                    assessment,
-                    decided_by,
-                    last is not None and tunnel.last_unseen > last[0],
-                )
+            yield from _assessed(peers, tunnel, self._policies)
+
+
+def assess_gathered(
+    peers: tuple[str, str], sas: Iterable[GatheredSas], policies: Sequence[Policy]
+) -> list[TunnelAssessment]:
+    """Assess one pair of peers with each policy, as ``TunnelAssessor`` does, from SAs that were gathered before."""
+    tunnel = _Tunnel(states=[_State() for _ in policies])
+    for gathered in sas:
+        tunnel.take(gathered.last, gathered.facts, gathered.assessments, gathered.sas)
+    return list(_assessed(peers, tunnel, policies))
 
 
 def assess_tunnel(
@@ -124,6 +143,14 @@ def assess_tunnel(
         assessor.add(finding)
     (found,) = assessor.assessments()
     return found
+
+
+def _assessed(peers: tuple[str, str], tunnel: _Tunnel, policies: Iterable[Policy]) -> Iterator[TunnelAssessment]:
+    for policy, state in zip(policies, tunnel.states, strict=True):
+        (_, decided_by), assessment = _deciding(state)
+        last = state.negotiated
+        later = last is not None and tunnel.last_unseen > last[0]
+        yield TunnelAssessment(peers, policy.id, tunnel.sas, assessment, decided_by, later)
 
 
 def _deciding(state: _State) -> _Judged:
@@ -146,7 +173,7 @@ def _later(one: _Judged, other: _Judged) -> _Judged:
     return max(one, other, key=lambda j: j[0])
 
 
-def _order(finding: dict[str, Any]) -> _Order:
+def _order(finding: dict[str, Any]) -> Order:
     """When an SA began. Without the ``Z`` times of different resolution compare as text."""
     event = finding.get("event")
     identifier = event.get("id") if isinstance(event, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from typing import Any
 
@@ -113,6 +114,7 @@ def test_every_tunnel_with_every_policy_and_memory_by_tunnel() -> None:
         for number in range(count):
             assessor.add(finding(start=f"2026-11-20T10:00:{number % 60:02d}Z", id=str(number)))
             assessor.add(unseen(start=f"2026-11-20T10:00:{number % 60:02d}Z", id=f"u{number}"))
+        gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
