@@ -79,7 +79,7 @@ class Delivery:
             if len(left) < len(batch):
                 self._quiet_since = time.monotonic()
             if not left:
-                self._trouble(None)
+                self.troubled(None)
             if left:
                 # They are passed over for now: a few that must wait do not hold up the others.
                 self.counters[RETRIED_ITEMS] += len(left)
@@ -117,7 +117,7 @@ class Delivery:
         except ServerError as error:
             if not error.passing:
                 raise
-            self._trouble(error)
+            self.troubled(error)
 
     def _deliver(self, batch: Sequence[Entry]) -> list[Entry]:
         """Deliver a batch; gives those that must wait. All others have left the spool."""
@@ -140,7 +140,7 @@ class Delivery:
                 if self.trouble is None:
                     said = outcome.reason or outcome.type
                     text = f"the server has no room for findings now: {said}"
-                    self._trouble(ServerError(Problem.OVERLOADED, text, outcome.status))
+                    self.troubled(ServerError(Problem.OVERLOADED, text, outcome.status))
             else:
                 refused.append(Refusal(entry, outcome.status, outcome.type, outcome.reason))
         elsewhere = indices_elsewhere(server, {id_: entry.home for id_, entry in created.items()})
@@ -183,7 +183,7 @@ class Delivery:
             return
         if not error.passing:
             raise error
-        self._trouble(error)
+        self.troubled(error)
         if error.problem in (Problem.UNREACHABLE, Problem.TIMEOUT) and self._server is not None:
             self._server.close()
             self._server = None
@@ -191,7 +191,8 @@ class Delivery:
             self._pace.shrink()
         self._rest()
 
-    def _trouble(self, error: ServerError | None) -> None:
+    def troubled(self, error: ServerError | None) -> None:
+        """Note a failure, or with None that it is over; ``tell`` hears when it begins and ends."""
         begins_or_ends = (self.trouble is None) != (error is None)
         self.trouble = error
         if begins_or_ends and self.tell is not None:

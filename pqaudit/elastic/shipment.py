@@ -8,6 +8,7 @@ from itertools import islice
 from threading import Event, Thread
 
 from pqaudit.elastic.delivery import Delivery
+from pqaudit.elastic.errors import ServerError
 from pqaudit.elastic.spool import Spool
 from pqaudit.finding.document import Document
 
@@ -15,6 +16,7 @@ _AT_ONCE = 200  # findings of one transaction
 _LOOK_AGAIN = 0.5  # seconds between looks for findings that another process added
 _ROOM = 0.8  # share of the spool's bound at which the maker of findings waits for the sender
 _NAP = 0.02
+_ASK_AGAIN = 60.0  # seconds after a refusal that waiting does not mend
 
 
 class Shipment:
@@ -61,7 +63,7 @@ class Shipment:
         Raises:
             SpoolError: they cannot be put on disk.
         """
-        while self._spool.fullness() > _ROOM and self._moving():
+        while not self._for_ever and self._spool.fullness() > _ROOM and self._moving():
             time.sleep(_NAP)
         self.dropped += self._spool.add(findings)
         self._more.set()
@@ -95,14 +97,27 @@ class Shipment:
 
     def _run(self) -> None:
         try:
-            # Before there is anything to send, so that a wrong URL shows early.
-            self._delivery.greet()
+            # Begins before there is anything to send, so that a wrong URL shows early.
             while not self._delivery.stopping.is_set():
                 last = self._last.is_set()
-                self._delivery.drain()
+                self._greet_and_drain()
                 if last and not self._for_ever:
                     return
                 self._more.wait(_LOOK_AGAIN)
                 self._more.clear()
         except Exception as error:  # handed to the thread that waits
             self.error = error
+
+    def _greet_and_drain(self) -> None:
+        """Deliver what waits; for ever means that a server which refuses is asked again, as somebody may mend that."""
+        while not self._delivery.stopping.is_set():
+            try:
+                self._delivery.greet()
+                self._delivery.drain()
+            except ServerError as error:
+                if not self._for_ever:
+                    raise
+                self._delivery.troubled(error)
+                self._delivery.stopping.wait(_ASK_AGAIN)
+            else:
+                return

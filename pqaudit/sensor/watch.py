@@ -350,9 +350,8 @@ class Watch:
         if tracked.saved:
             self._ended[key] = None
 
-    def close(self, now: float) -> None:
-        """Save everything and close the checkpoint."""
-        self.save(now)
+    def close(self) -> None:
+        """Close the checkpoint; ``save`` comes first where it is to hold everything."""
         self._checkpoint.close()
 
 

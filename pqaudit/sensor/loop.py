@@ -1,0 +1,205 @@
+"""The sensor's loop: frames to messages to findings to disk, and everything that is due in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import Final, Protocol
+
+from pqaudit.decode.datagram import Datagram
+from pqaudit.decode.decoder import Decoder
+from pqaudit.finding.document import Document
+from pqaudit.ike.header import NotIkeError
+from pqaudit.pipeline import read_message
+from pqaudit.sensor.source import FrameSource
+from pqaudit.sensor.status import Status
+from pqaudit.sensor.watch import Watch
+
+NOT_KEPT: Final = "findings-not-kept"
+NOT_IKE: Final = "not-ike"
+
+_TURN_SECONDS = 0.25  # longest wait, so that whoever shows the status is not kept waiting
+_JUMP_SECONDS = 2.0  # by which the wall clock may run off the monotonic one in one turn; time servers slew far less
+_MOST_PENDING = 10_000  # findings kept in memory while the disk does not take them
+
+
+class Sink(Protocol):
+    """Where findings go; they are safe when ``add`` returns."""
+
+    def add(self, findings: Sequence[Document]) -> None:
+        """Take findings.
+
+        Raises:
+            SinkError: not now; all of them will be offered again.
+        """
+
+
+class SinkError(Exception):
+    """Findings could not be taken: one sentence."""
+
+
+class Sensor:
+    """Runs until ``stopping`` is set, whatever the network, the disk or the clock does.
+
+    Args:
+        source: gives frames.
+        decoder: finds IKE in them.
+        watch: follows SAs.
+        sink: takes findings.
+        status: kept up to date.
+        stopping: ends the loop.
+        turned: called after every turn, a few times a second at least: views, logs and watchdogs live there.
+        told: called with each finding that the sink has taken.
+        said: called with each sentence for a person.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        decoder: Decoder,
+        watch: Watch,
+        sink: Sink,
+        status: Status,
+        stopping: Event,
+        *,
+        turned: Callable[[], None],
+        told: Callable[[Document], None],
+        said: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._decoder = decoder
+        self._watch = watch
+        self._sink = sink
+        self._status = status
+        self._stopping = stopping
+        self._turned = turned
+        self._told = told
+        self._said = said
+        self._pending: list[Document] = []
+        self._not_ike = 0
+        self._lost_findings = 0
+        self._sink_trouble: str | None = None
+        self._save_trouble: str | None = None
+        self._clock = (time.time(), time.monotonic())
+
+    def run(self) -> None:
+        """Work until told to stop; then what was decided is on disk, and what is open in the checkpoint.
+
+        Raises:
+            CaptureEndedError: the capturing process is gone. All that arrived is kept as for an orderly end.
+        """
+        try:
+            self._status.ready = True
+            while not self._stopping.is_set():
+                due = self._watch.next_due
+                self._source.wait(min(_TURN_SECONDS, max(0.0, due - time.time())) if due is not None else _TURN_SECONDS)
+                self._turn()
+        finally:
+            self._status.ready = False
+            self._source.close()
+            self._finish()
+
+    def _turn(self) -> None:
+        now = self._now()
+        self._hear_reports()
+        frames = self._source.read()
+        self._status.frames += len(frames)
+        for frame in frames:
+            for datagram in self._decoder.feed(frame):
+                self._add(datagram, now)
+        self._tell(now)
+        if not self._pending:
+            # Only now: what the checkpoint calls told must be on disk.
+            self._watch.tick(now)
+        self._keep_status()
+        self._turned()
+
+    def _add(self, datagram: Datagram, now: float) -> None:
+        try:
+            message = read_message(datagram)
+        except NotIkeError:
+            self._not_ike += 1
+            return
+        self._status.messages += 1
+        self._watch.add(datagram, message, now)
+
+    def _tell(self, now: float) -> None:
+        if len(self._pending) < _MOST_PENDING:
+            self._pending += self._watch.findings(now)
+        if not self._pending:
+            return
+        try:
+            self._sink.add(self._pending)
+        except SinkError as error:
+            if self._sink_trouble is None:
+                self._say(f"findings cannot be kept: {error}; they wait in memory")
+            self._sink_trouble = str(error)
+            return
+        if self._sink_trouble is not None:
+            self._say("findings are kept again")
+            self._sink_trouble = None
+        told, self._pending = self._pending, []
+        status = self._status
+        for finding in told:
+            verdict = finding["pqaudit"]["verdict"]
+            status.findings[verdict] += 1
+            status.latest.appendleft(finding)
+            self._told(finding)
+
+    def _hear_reports(self) -> None:
+        for report in self._source.reports():
+            self._status.capture = report
+            for interface, loss in report.losses:
+                self._watch.lost(interface, loss)
+            for note in report.notes:
+                self._say(note)
+
+    def _now(self) -> float:
+        """The wall clock, after a look whether somebody set it."""
+        wall, monotonic = time.time(), time.monotonic()
+        expected = self._clock[0] + monotonic - self._clock[1]
+        if abs(wall - expected) > _JUMP_SECONDS:
+            self._watch.clock_jumped(expected, wall)
+            self._say(f"the clock of this machine jumped by {wall - expected:+.1f} seconds")
+        self._clock = (wall, monotonic)
+        return wall
+
+    def _keep_status(self) -> None:
+        status, watch = self._status, self._watch
+        status.beat = time.monotonic()
+        status.sas = len(watch.table)
+        status.half_open = watch.table.unanswered
+        status.counters.clear()
+        status.counters.update(self._decoder.counters)
+        status.counters.update(watch.counters)
+        status.counters.update(watch.table.counters)
+        if self._not_ike:
+            status.counters[NOT_IKE] = self._not_ike
+        if self._lost_findings:
+            status.counters[NOT_KEPT] = self._lost_findings
+        if watch.trouble != self._save_trouble:
+            self._save_trouble = watch.trouble
+            trouble = watch.trouble
+            self._say(
+                "the checkpoint is written again" if trouble is None else f"no checkpoint can be written: {trouble}"
+            )
+
+    def _say(self, sentence: str) -> None:
+        self._status.notes.append((time.time(), sentence))
+        self._said(sentence)
+
+    def _finish(self) -> None:
+        now = time.time()
+        self._hear_reports()
+        for datagram in self._decoder.flush():
+            self._add(datagram, now)
+        self._tell(now)
+        if self._pending:
+            # They would be missing for good: the checkpoint must not call them told.
+            self._lost_findings += len(self._pending)
+            self._say(f"{len(self._pending)} findings could not be kept")
+        else:
+            self._watch.save(now)
+        self._watch.close()
+        self._keep_status()
