@@ -11,7 +11,8 @@ from itertools import chain
 from typing import IO
 
 from pqaudit.finding.document import Document
-from pqaudit.finding.run_document import STRICT_JSON, read_run
+from pqaudit.finding.json_text import STRICT_JSON
+from pqaudit.finding.run_document import Take, read_run
 from pqaudit.finding.shape import finding_fault
 
 LONGEST_LINE = 16 * 1024 * 1024
@@ -57,13 +58,15 @@ def read_findings(path: str, note: Note) -> Iterator[Document]:
         note(Unread(path, None, f"cannot be read: {error.strerror or error}"))
 
 
-def findings_in(file: IO[bytes], source: str, note: Note) -> Iterator[Document]:
-    """Findings of an open file, as ``read_findings``; ``source`` names it in notes."""
-    begun = [file.readline(_SNIFFED).removeprefix(_BOM)]
-    if begun[0].strip() == b"{":  # a document that was laid out anew has its first name in the next line
-        begun.append(file.readline(_SNIFFED))
-    if _RUN.match(b"".join(begun)):
-        values = read_run(b"".join(begun), file, lambda line, message: note(Unread(source, line, message)))
+def findings_in(file: IO[bytes], source: str, note: Note, take: Take | None = None) -> Iterator[Document]:
+    """Findings of an open file, as ``read_findings``; ``source`` names it in notes.
+
+    Args:
+        take: takes what else is in a run document.
+    """
+    begun = beginning(file)
+    if is_run(begun):
+        values = read_run(b"".join(begun), file, lambda line, message: note(Unread(source, line, message)), take)
     else:
         values = _values(begun, file, source, note)
     for line, value in values:
@@ -73,6 +76,19 @@ def findings_in(file: IO[bytes], source: str, note: Note) -> Iterator[Document]:
             yield value
         else:
             note(Unread(source, line, fault))
+
+
+def beginning(file: IO[bytes]) -> list[bytes]:
+    """As much of a file as ``is_run`` needs; a byte order mark is left out."""
+    begun = [file.readline(_SNIFFED).removeprefix(_BOM)]
+    if begun[0].strip() == b"{":  # a document that was laid out anew has its first name in the next line
+        begun.append(file.readline(_SNIFFED))
+    return begun
+
+
+def is_run(begun: list[bytes]) -> bool:
+    """Whether what begins so is a run document, and no lines with a finding each."""
+    return _RUN.match(b"".join(begun)) is not None
 
 
 def _values(begun: list[bytes], file: IO[bytes], source: str, note: Note) -> Iterator[tuple[int, object]]:

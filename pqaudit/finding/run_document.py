@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator
-from json import JSONDecoder
-from typing import IO, Any, NoReturn
+from typing import IO
+
+from pqaudit.finding.json_text import DamagedJsonError, JsonText
 
 LONGEST_FINDING = 16 * 1024 * 1024
 _LONGEST_OTHER = 256 * 1024 * 1024  # the list of all files of a run, for one
-_CHUNK = 1 << 20
-_SPACE = " \t\r\n"
+Note = Callable[[int, str], None]
+Take = Callable[[str, object], None]
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-# NaN and Infinity are no JSON, though Python would read them.
-STRICT_JSON = JSONDecoder(parse_constant=_no_constant)
-
-
-def read_run(begun: bytes, file: IO[bytes], note: Callable[[int, str], None]) -> Iterator[tuple[int, object]]:
+def read_run(begun: bytes, file: IO[bytes], note: Note, take: Take | None = None) -> Iterator[tuple[int, object]]:
     """Each item of ``findings`` with the line that it begins in; several documents may follow each other.
 
     Args:
         begun: octets that were read already.
         file: what follows them.
         note: takes a line and what keeps the rest from being read.
+        take: takes names and values of what else is in the document.
     """
-    text = _Text(begun, file)
+    text = JsonText(begun, file)
     try:
         while text.peek():
-            yield from _document(text)
+            yield from _document(text, take)
         text.check_end()
-    except _DamagedError as error:
+    except DamagedJsonError as error:
         note(text.line, f"the run document {error}; what follows is not read")
 
 
-class _DamagedError(Exception):
-    """A document that cannot be read on, with the reason."""
-
-
-def _document(text: _Text) -> Iterator[tuple[int, object]]:
+def _document(text: JsonText, take: Take | None) -> Iterator[tuple[int, object]]:
     text.take("{")
     if text.peek() == "}":
         text.take("}")
@@ -53,7 +42,9 @@ def _document(text: _Text) -> Iterator[tuple[int, object]]:
         if key == "findings" and text.peek() == "[":
             yield from _items(text)
         else:
-            text.value(_LONGEST_OTHER)
+            value = text.value(_LONGEST_OTHER)
+            if take is not None:
+                take(str(key), value)
         if text.peek() != ",":
             break
         text.take(",")
@@ -61,7 +52,7 @@ def _document(text: _Text) -> Iterator[tuple[int, object]]:
     text.take("}")
 
 
-def _items(text: _Text) -> Iterator[tuple[int, object]]:
+def _items(text: JsonText) -> Iterator[tuple[int, object]]:
     text.take("[")
     if text.peek() != "]":
         while True:
@@ -72,87 +63,3 @@ def _items(text: _Text) -> Iterator[tuple[int, object]]:
                 break
             text.take(",")
     text.take("]")
-
-
-class _Text:
-    """A file as text of which only the part in hand is kept."""
-
-    def __init__(self, begun: bytes, file: IO[bytes]) -> None:
-        self._file = file
-        self._octets = codecs.getincrementaldecoder("utf-8")()
-        self._buffer = ""
-        self._at = 0
-        self._ended = False
-        self._no_text = False
-        self.line = 1
-        self._add(begun)
-
-    def peek(self) -> str:
-        """The next character that is no space, without taking it; nothing at the end."""
-        while True:
-            while self._at < len(self._buffer):
-                character = self._buffer[self._at]
-                if character not in _SPACE:
-                    return character
-                self._forward(self._at + 1)
-            if not self._fill():
-                return ""
-
-    def take(self, character: str) -> None:
-        """Pass over a character that must be next."""
-        found = self.peek()
-        if not found:
-            raise self._cut_off()
-        if found != character:
-            raise _DamagedError(f"has no {character!r} where one must be")
-        self._forward(self._at + 1)
-
-    def value(self, longest: int) -> Any:
-        """The next JSON value."""
-        self.peek()
-        while True:
-            try:
-                value, end = STRICT_JSON.raw_decode(self._buffer, self._at)
-            except RecursionError:
-                raise _DamagedError("is nested too deep") from None
-            except ValueError:
-                end = -1
-            # A number may go on in what was not read yet.
-            if (0 <= end < len(self._buffer)) or (end >= 0 and self._ended):
-                self._forward(end)
-                return value
-            if len(self._buffer) - self._at > longest:
-                raise _DamagedError(f"is no JSON, or holds a value longer than {longest:,} characters")
-            if not self._fill():
-                raise self._cut_off()
-
-    def check_end(self) -> None:
-        """Raise where what looks like the end is damage."""
-        if self._no_text:
-            raise self._cut_off()
-
-    def _cut_off(self) -> _DamagedError:
-        return _DamagedError("is no UTF-8 text" if self._no_text else "is cut off or no JSON")
-
-    def _forward(self, to: int) -> None:
-        self.line += self._buffer.count("\n", self._at, to)
-        self._at = to
-
-    def _fill(self) -> bool:
-        if self._ended:
-            return False
-        # As much again as is in hand, so that a long value is not tried again too often.
-        octets = self._file.read(max(_CHUNK, len(self._buffer) - self._at))
-        self._ended = not octets
-        self._add(octets)
-        return True
-
-    def _add(self, octets: bytes) -> None:
-        try:
-            text = self._octets.decode(octets, final=self._ended)
-        except UnicodeDecodeError as error:
-            # What stands before is read as if the file ended there.
-            text = error.object[: error.start].decode()
-            self._ended = self._no_text = True
-        self._buffer = self._buffer[self._at :] + text
-        self._at = 0
