@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,10 @@ class SpoolOptions:
     days: float
     patience: float
     adopt: bool
+
+    def in_folder(self, folder: Path) -> SpoolOptions:
+        """The same with another folder."""
+        return replace(self, folder=folder)
 
 
 def spool_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,8 +150,15 @@ class Delivering:
     """
 
     def __init__(
-        self, connection: Connection, options: SpoolOptions, rulebook: Rulebook, custom: CustomRules | None
+        self,
+        connection: Connection,
+        options: SpoolOptions,
+        rulebook: Rulebook,
+        custom: CustomRules | None,
+        *,
+        for_ever: bool = False,
     ) -> None:
+        self._for_ever = for_ever
         self._connection = connection
         self._options = options
         self._rulebook = rulebook
@@ -166,7 +177,7 @@ class Delivering:
             self._delivery = Delivery(
                 spool, lambda: _prepared(self._connection), merger.merge, DeadLetters(spool.folder), tell=_tell
             )
-            self._shipment = stack.enter_context(Shipment(self._delivery))
+            self.shipment = stack.enter_context(Shipment(self._delivery, for_ever=self._for_ever))
             self._stack = stack.pop_all()
         return self
 
@@ -175,12 +186,37 @@ class Delivering:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def waiting(self) -> int:
+        """Findings that wait in the spool."""
+        return len(self._delivery.spool)
+
+    @property
+    def delivered(self) -> int:
+        """Findings that the server confirmed."""
+        from pqaudit.elastic.delivery import CREATED, MERGED, SAME
+
+        return sum(self._delivery.counters[name] for name in (CREATED, MERGED, SAME))
+
+    @property
+    def trouble(self) -> str | None:
+        """A sentence while the server does not take findings."""
+        error = self._delivery.trouble
+        return None if error is None else str(error)
+
+    def expire(self) -> None:
+        """Drop what has waited for too long."""
+        from pqaudit.elastic.spool import SpoolError
+
+        with suppress(SpoolError):
+            self.shipment.dropped += self._delivery.spool.expire()
+
     def through(self, findings: Iterable[Document]) -> Iterator[Document]:
         """The findings again, each only after it is on disk; ends the command where the disk does not take them."""
         from pqaudit.elastic.spool import SpoolError
 
         try:
-            yield from self._shipment.through(findings)
+            yield from self.shipment.through(findings)
         except SpoolError as error:
             raise _SpoolFailed(str(error)) from error
 
@@ -192,7 +228,7 @@ class Delivering:
         code = ExitCode.DONE
         try:
             with _progress(self._delivery):
-                self._shipment.finish(self._options.patience)
+                self.shipment.finish(self._options.patience)
         except ServerError as error:
             failure = server_failure(error)
             click.echo(f"pqaudit: error: {failure.message}", err=True)
@@ -211,15 +247,14 @@ class Delivering:
 
         delivery = self._delivery
         counters = delivery.counters
-        delivered = counters[CREATED] + counters[MERGED] + counters[SAME]
         _say(
-            f"{delivered:,} findings delivered to {printable(self._connection.url)}: {counters[CREATED]:,} new, "
+            f"{self.delivered:,} findings delivered to {printable(self._connection.url)}: {counters[CREATED]:,} new, "
             f"{counters[MERGED]:,} merged with what was known, {counters[SAME]:,} known already"
         )
         if waiting := len(delivery.spool):
             _say(f"{waiting:,} findings are safe in {delivery.spool.folder}; send them with `pqaudit ship`")
-        if self._shipment.dropped:
-            _say(f"{self._shipment.dropped:,} findings were dropped to keep to the bounds of the spool")
+        if self.shipment.dropped:
+            _say(f"{self.shipment.dropped:,} findings were dropped to keep to the bounds of the spool")
         if counters[REJECTED]:
             where = delivery.dead_letters.path
             _say(f"{counters[REJECTED]:,} findings were refused and are kept with the reason in {where}")

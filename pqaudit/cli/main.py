@@ -17,6 +17,7 @@ _COMMANDS = {
     "search": ("pqaudit.cli.search", "Ask the usual questions of findings, in files or on a server."),
     "rules": ("pqaudit.cli.rules", "Show the rules that decide verdicts; check and test rules of your own."),
     "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
+    "sensor": ("pqaudit.cli.sensor", "Watch interfaces, and tell of every IKE SA as soon as it is decided."),
     "ship": ("pqaudit.cli.ship", "Send findings made earlier to Elasticsearch or OpenSearch."),
     "elasticsearch": (
         "pqaudit.cli.elasticsearch",

@@ -1,0 +1,414 @@
+"""``pqaudit sensor``: live traffic to findings, for months."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
+from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.reading import custom_rules, port_option, rulebook_or_exit, rules_option, tunnels_option
+from pqaudit.cli.server_options import ServerOptions, connection_options, connection_or_exit
+
+if TYPE_CHECKING:
+    from pqaudit.capture.privileges import Account
+    from pqaudit.elastic.connection import Connection
+    from pqaudit.finding.custom_rules import CustomRules
+    from pqaudit.finding.document import Document
+    from pqaudit.rules.rulebook import Rulebook
+    from pqaudit.sensor.capturing import CaptureOptions
+    from pqaudit.sensor.log import Log
+    from pqaudit.sensor.loop import Sink
+    from pqaudit.sensor.notify import Notifier
+    from pqaudit.sensor.status import Status
+    from pqaudit.sensor.view import LiveView
+
+_MEGABYTE = 1 << 20
+_RING_FILE = 64 * _MEGABYTE
+_HOUR = 3600.0
+_VIEW_SECONDS = 0.25
+_SUMMARY_SECONDS = 60.0
+_EXPIRY_SECONDS = 60.0
+
+
+@click.command(
+    "sensor",
+    epilog="Exit codes: 0 ended by SIGTERM or Ctrl-C, 2 usage, 3 an interface cannot be captured from, 4 the state or "
+    "the spool cannot be written.",
+)
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    required=True,
+    metavar="IFACE",
+    help="Interface to watch, or any; may be repeated.",
+)
+@click.option("--wait", is_flag=True, help="Wait for interfaces that are not there yet.")
+@click.option("--user", metavar="NAME", help="Become this user once the interfaces are open; begin as root.")
+@click.option(
+    "--promiscuous/--no-promiscuous", default=True, help="Also frames for other machines.  [default: promiscuous]"
+)
+@click.option(
+    "--buffer",
+    "buffer_megabytes",
+    type=click.IntRange(16, 2047),
+    default=16,
+    show_default=True,
+    metavar="MB",
+    help="The kernel's buffer for each interface.",
+)
+@click.option(
+    "--backlog",
+    "backlog_megabytes",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    metavar="MB",
+    help="Frames that may wait in memory for the analysis.",
+)
+@click.option(
+    "--write-ring",
+    "ring",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the IKE packets themselves there as pcapng, so that evidence can be looked up.",
+)
+@click.option(
+    "--ring-size",
+    "ring_megabytes",
+    type=click.IntRange(2),
+    default=1024,
+    show_default=True,
+    metavar="MB",
+    help="Most that is kept there; the oldest go first.",
+)
+@click.option(
+    "--ring-age",
+    "ring_hours",
+    type=click.FloatRange(0, min_open=True),
+    metavar="HOURS",
+    help="Longest time that packets are kept there.  [default: as long as there is room]",
+)
+@click.option(
+    "--max-sas", type=click.IntRange(1), default=200_000, show_default=True, metavar="N", help="SAs followed at once."
+)
+@click.option(
+    "--idle",
+    "idle_hours",
+    type=click.FloatRange(0, min_open=True),
+    default=25.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Time without a packet after which an SA counts as ended.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    envvar="STATE_DIRECTORY",
+    help="Where SAs outlive a restart, and the spool lies unless --spool says otherwise.  "
+    "[default: ~/.local/state/pqaudit]",
+)
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve /metrics for Prometheus and /healthz there, on loopback unless HOST says otherwise.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Append findings to FILE as JSON lines; - is standard output.  "
+    "[default: standard output without --elasticsearch, unless it is a terminal]",
+)
+@click.option("--quiet", is_flag=True, help="No line in the log for each finding.")
+@click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
+@port_option
+@tunnels_option
+@rules_option
+@connection_options()
+@spool_options
+def command(
+    interfaces: tuple[str, ...],
+    wait: bool,
+    user: str | None,
+    promiscuous: bool,
+    buffer_megabytes: int,
+    backlog_megabytes: int,
+    ring: Path | None,
+    ring_megabytes: int,
+    ring_hours: float | None,
+    max_sas: int,
+    idle_hours: float,
+    state: Path | None,
+    metrics: str | None,
+    output: str | None,
+    quiet: bool,
+    sensor: str | None,
+    ports: tuple[int, ...],
+    tunnels: bool,
+    rules_folder: Path | None,
+    server: ServerOptions,
+    spool: SpoolOptions,
+) -> None:
+    """Watch interfaces, and tell of every IKE SA as soon as it is decided.
+
+    Nothing is ever sent to the network that is watched. A finding is told when an SA is decided, and again when
+    something material changes: an exchange was seen to run, or not to; the SA was rekeyed, or ended. The sensor goes on
+    where it was after a restart, and says in findings when packets were missed about their time.
+
+    \b
+      pqaudit sensor -i eth1
+      pqaudit sensor -i eth1 -i eth2 --user pqaudit --elasticsearch https://search.example:9200 --metrics 9370
+    """
+    connection = connection_or_exit(server)
+    rulebook = rulebook_or_exit(rules_folder)
+    custom = custom_rules(rules_folder)
+    # Imported late so that --help and wrong usage answer at once.
+    from pqaudit.capture.ring import RingOptions
+    from pqaudit.sensor.capturing import CaptureOptions
+    from pqaudit.sensor.status import Status
+
+    gc.freeze()
+    ring_options = None
+    if ring is not None:
+        total = ring_megabytes * _MEGABYTE
+        keep = None if ring_hours is None else ring_hours * _HOUR
+        ring_options = RingOptions(min(_RING_FILE, total // 2), total, keep=keep)
+    options = CaptureOptions(
+        interfaces=interfaces,
+        ports=ports,
+        tunnels=tunnels,
+        buffer_octets=buffer_megabytes * _MEGABYTE,
+        promiscuous=promiscuous,
+        ring_folder=None if ring is None else str(ring),
+        ring_options=ring_options,
+        account=None if user is None else _account(user),
+        backlog_octets=backlog_megabytes * _MEGABYTE,
+        wait=wait,
+    )
+    status = Status(started=time.time(), observer=sensor or socket.gethostname())
+    folder = state or _default_state()
+    if spool.folder is None:
+        spool = spool.in_folder(folder / "spool")
+    if output is None and connection is None and not sys.stdout.isatty():
+        output = "-"
+    code = _run(
+        options, status, folder, connection, spool, rulebook, custom, max_sas, idle_hours, metrics, output, quiet
+    )
+    sys.exit(code)
+
+
+def _run(
+    options: CaptureOptions,
+    status: Status,
+    folder: Path,
+    connection: Connection | None,
+    spool: SpoolOptions,
+    rulebook: Rulebook,
+    custom: CustomRules | None,
+    max_sas: int,
+    idle_hours: float,
+    metrics: str | None,
+    output: str | None,
+    quiet: bool,
+) -> ExitCode:
+    from pqaudit.capture.live_errors import LiveCaptureError
+    from pqaudit.capture.privileges import PrivilegeError, drop_privileges
+    from pqaudit.decode.decoder import Decoder
+    from pqaudit.sensor.capturing import CaptureProcess
+    from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
+    from pqaudit.sensor.log import Log
+    from pqaudit.sensor.loop import Sensor
+    from pqaudit.sensor.metrics import MetricsError, MetricsServer
+    from pqaudit.sensor.notify import Notifier
+    from pqaudit.sensor.sinks import LineSink, SpoolSink
+    from pqaudit.sensor.source import CaptureEndedError
+    from pqaudit.sensor.view import LiveView
+    from pqaudit.sensor.watch import Timing, Watch
+
+    stopping = _stopping()
+    notifier = Notifier.from_environment()
+    with ExitStack() as stack:
+        source = CaptureProcess(options)
+        try:
+            source.start()
+            stack.callback(source.close)
+            if options.account is not None:
+                drop_privileges(options.account)
+            checkpoint = Checkpoint(folder / "sensor")
+        except LiveCaptureError as error:
+            raise _CaptureFailed(error.message) from error
+        except (CaptureEndedError, PrivilegeError) as error:
+            raise _CaptureFailed(str(error)) from error
+        except CheckpointError as error:
+            raise _StateFailed(str(error)) from error
+        delivering: Delivering | None = None
+        sinks: list[Sink] = []
+        if connection is not None:
+            delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom, for_ever=True))
+            status.server = connection.url
+            sinks.append(SpoolSink(delivering.shipment))
+        if output is not None:
+            sinks.append(LineSink(stack.enter_context(_opened(output))))
+        if metrics is not None:
+            try:
+                stack.enter_context(MetricsServer(metrics, status))
+            except MetricsError as error:
+                raise click.UsageError(str(error)) from error
+        view = stack.enter_context(LiveView(status, rulebook.registry)) if sys.stderr.isatty() else None
+        log = None if view is not None else Log(sys.stderr, quiet)
+        watch = Watch(
+            rulebook,
+            status.observer,
+            max_sas,
+            checkpoint,
+            time.time(),
+            timing=Timing(idle=idle_hours * _HOUR),
+            custom=custom,
+        )
+        chores = _Chores(status, delivering, view, log, notifier)
+        sensor = Sensor(
+            source,
+            Decoder(ports=options.ports, tunnels=options.tunnels),
+            watch,
+            _Sinks(sinks),
+            status,
+            stopping,
+            turned=chores.turn,
+            told=chores.told,
+            said=chores.said,
+        )
+        if checkpoint.damaged is not None:
+            chores.said(f"the state was damaged and is kept as {checkpoint.damaged}")
+        if log is not None:
+            log.started(status)
+        notifier.ready()
+        try:
+            sensor.run()
+        except CaptureEndedError as error:
+            raise _CaptureFailed(str(error)) from error
+        finally:
+            notifier.stopping()
+            if log is not None:
+                log.stopped(status)
+    return ExitCode.DONE
+
+
+class _Sinks:
+    """All places where findings go; they are safe when each has taken them."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+
+    def add(self, findings: Sequence[Document]) -> None:
+        for sink in self._sinks:
+            sink.add(findings)
+
+
+class _Chores:
+    """What is due between packets: the view or the log, the watchdog, the spool's age."""
+
+    def __init__(
+        self,
+        status: Status,
+        delivering: Delivering | None,
+        view: LiveView | None,
+        log: Log | None,
+        notifier: Notifier,
+    ) -> None:
+        self._status = status
+        self._delivering = delivering
+        self._view = view
+        self._log = log
+        self._notifier = notifier
+        self._due = dict.fromkeys(("view", "summary", "spool"), 0.0)
+
+    def turn(self) -> None:
+        """Called several times a second."""
+        now = time.monotonic()
+        status, delivering = self._status, self._delivering
+        if self._is_due("view", now, _VIEW_SECONDS):
+            if delivering is not None:
+                status.spooled = delivering.waiting
+                status.delivered = delivering.delivered
+                status.trouble = delivering.trouble
+            if self._view is not None:
+                self._view.update()
+            self._notifier.alive(status)
+        if self._is_due("summary", now, _SUMMARY_SECONDS) and self._log is not None:
+            self._log.summary(status)
+        if self._is_due("spool", now, _EXPIRY_SECONDS) and delivering is not None:
+            delivering.expire()
+
+    def _is_due(self, what: str, now: float, seconds: float) -> bool:
+        if now < self._due[what]:
+            return False
+        self._due[what] = now + seconds
+        return True
+
+    def told(self, finding: Document) -> None:
+        """A finding went out."""
+        if self._log is not None:
+            self._log.finding(finding)
+
+    def said(self, sentence: str) -> None:
+        """There is something to say to a person."""
+        if self._log is not None:
+            self._log.note(sentence)
+
+
+def _stopping() -> Event:
+    """Set by SIGTERM and by Ctrl-C: both mean an orderly end."""
+    stopping = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
+@contextmanager
+def _opened(output: str) -> Iterator[TextIO]:
+    if output == "-":
+        yield sys.stdout
+        return
+    try:
+        file = Path(output).open("a", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise click.UsageError(f"cannot write {output}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+def _account(name: str) -> Account:
+    from pqaudit.capture.privileges import PrivilegeError, find_account
+
+    try:
+        return find_account(name)
+    except PrivilegeError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _default_state() -> Path:
+    from pqaudit.elastic.spool import default_folder
+
+    return default_folder().parent
+
+
+class _CaptureFailed(click.ClickException):
+    exit_code = ExitCode.UNREADABLE
+
+
+class _StateFailed(click.ClickException):
+    exit_code = ExitCode.OUTPUT_FAILED
