@@ -44,8 +44,8 @@ class LiveView:
     def update(self) -> None:
         """Draw the status as it is now."""
         self._measure()
-        parts: list[RenderableType] = [self._heading(), self._interfaces(), self._totals(), *self._troubles(), self._latest()]
-        self._live.update(Group(*parts), refresh=True)
+        above: list[RenderableType] = [self._heading(), self._interfaces(), self._totals()]
+        self._live.update(Group(*above, *self._troubles(), self._latest()), refresh=True)
 
     def _measure(self) -> None:
         now = time.monotonic()
