@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 from json import JSONDecoder
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 _CHUNK = 1 << 20
 _SPACE = " \t\r\n"
@@ -16,6 +17,16 @@ def _no_constant(name: str) -> NoReturn:
 
 # NaN and Infinity are no JSON, though Python would read them.
 STRICT_JSON = JSONDecoder(parse_constant=_no_constant)
+
+
+class Octets(Protocol):
+    """What is read of a file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As much as there is, at most ``size``; nothing at the end."""
+
+    def readline(self, size: int = -1, /) -> bytes:
+        """The next line, at most ``size`` of it."""
 
 
 class DamagedJsonError(Exception):
@@ -33,7 +44,7 @@ class JsonText:
         line: where the part in hand begins, counted from 1.
     """
 
-    def __init__(self, begun: bytes, file: IO[bytes]) -> None:
+    def __init__(self, begun: bytes, file: Octets) -> None:
         self._file = file
         self._octets = codecs.getincrementaldecoder("utf-8")()
         self._buffer = ""
@@ -112,3 +123,28 @@ class JsonText:
             self._ended = self._no_text = True
         self._buffer = self._buffer[self._at :] + text
         self._at = 0
+
+    def items(self, longest: int) -> Iterator[tuple[int, Any]]:
+        """Each value of the array that is next, with the line that it begins in."""
+        self.take("[")
+        if self.peek() != "]":
+            while True:
+                self.peek()
+                line = self.line
+                yield line, self.value(longest)
+                if self.peek() != ",":
+                    break
+                self.take(",")
+        self.take("]")
+
+    def names(self, longest: int) -> Iterator[str]:
+        """Each name of the object that is next; its value is to be taken before the next one."""
+        self.take("{")
+        if self.peek() != "}":
+            while True:
+                yield str(self.value(longest))
+                if self.peek() != ",":
+                    break
+                self.take(",")
+                self.peek()
+        self.take("}")

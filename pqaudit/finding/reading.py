@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import IO
 
 from pqaudit.finding.document import Document
-from pqaudit.finding.json_text import STRICT_JSON
+from pqaudit.finding.json_text import STRICT_JSON, Octets
 from pqaudit.finding.run_document import Take, read_run
 from pqaudit.finding.shape import finding_fault
 
@@ -58,7 +57,7 @@ def read_findings(path: str, note: Note) -> Iterator[Document]:
         note(Unread(path, None, f"cannot be read: {error.strerror or error}"))
 
 
-def findings_in(file: IO[bytes], source: str, note: Note, take: Take | None = None) -> Iterator[Document]:
+def findings_in(file: Octets, source: str, note: Note, take: Take | None = None) -> Iterator[Document]:
     """Findings of an open file, as ``read_findings``; ``source`` names it in notes.
 
     Args:
@@ -78,7 +77,7 @@ def findings_in(file: IO[bytes], source: str, note: Note, take: Take | None = No
             note(Unread(source, line, fault))
 
 
-def beginning(file: IO[bytes]) -> list[bytes]:
+def beginning(file: Octets) -> list[bytes]:
     """As much of a file as ``is_run`` needs; a byte order mark is left out."""
     begun = [file.readline(_SNIFFED).removeprefix(_BOM)]
     if begun[0].strip() == b"{":  # a document that was laid out anew has its first name in the next line
@@ -91,7 +90,7 @@ def is_run(begun: list[bytes]) -> bool:
     return _RUN.match(b"".join(begun)) is not None
 
 
-def _values(begun: list[bytes], file: IO[bytes], source: str, note: Note) -> Iterator[tuple[int, object]]:
+def _values(begun: list[bytes], file: Octets, source: str, note: Note) -> Iterator[tuple[int, object]]:
     *before, last = begun
     first = [(octets, True) for octets in before]
     first.append((last, True) if last.endswith(b"\n") else _bounded_line(file, last))
@@ -131,7 +130,7 @@ def _value(line: bytes) -> object:
     return value
 
 
-def _bounded_line(file: IO[bytes], begun: bytes = b"") -> tuple[bytes, bool]:
+def _bounded_line(file: Octets, begun: bytes = b"") -> tuple[bytes, bool]:
     """The next line, and whether it is whole; of one that is too long the beginning, and the rest is passed over."""
     line = begun + file.readline(LONGEST_LINE)
     if len(line) < LONGEST_LINE or line.endswith(b"\n"):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import IO
 
-from pqaudit.finding.json_text import DamagedJsonError, JsonText
+from pqaudit.finding.json_text import DamagedJsonError, JsonText, Octets
 
 LONGEST_FINDING = 16 * 1024 * 1024
 _LONGEST_OTHER = 256 * 1024 * 1024  # the list of all files of a run, for one
@@ -13,7 +12,7 @@ Note = Callable[[int, str], None]
 Take = Callable[[str, object], None]
 
 
-def read_run(begun: bytes, file: IO[bytes], note: Note, take: Take | None = None) -> Iterator[tuple[int, object]]:
+def read_run(begun: bytes, file: Octets, note: Note, take: Take | None = None) -> Iterator[tuple[int, object]]:
     """Each item of ``findings`` with the line that it begins in; several documents may follow each other.
 
     Args:
@@ -32,34 +31,11 @@ def read_run(begun: bytes, file: IO[bytes], note: Note, take: Take | None = None
 
 
 def _document(text: JsonText, take: Take | None) -> Iterator[tuple[int, object]]:
-    text.take("{")
-    if text.peek() == "}":
-        text.take("}")
-        return
-    while True:
-        key = text.value(LONGEST_FINDING)
+    for name in text.names(LONGEST_FINDING):
         text.take(":")
-        if key == "findings" and text.peek() == "[":
-            yield from _items(text)
+        if name == "findings" and text.peek() == "[":
+            yield from text.items(LONGEST_FINDING)
         else:
             value = text.value(_LONGEST_OTHER)
             if take is not None:
-                take(str(key), value)
-        if text.peek() != ",":
-            break
-        text.take(",")
-        text.peek()
-    text.take("}")
-
-
-def _items(text: JsonText) -> Iterator[tuple[int, object]]:
-    text.take("[")
-    if text.peek() != "]":
-        while True:
-            text.peek()
-            line = text.line
-            yield line, text.value(LONGEST_FINDING)
-            if text.peek() != ",":
-                break
-            text.take(",")
-    text.take("]")
+                take(name, value)

@@ -21,6 +21,9 @@ _Row = TypeVar("_Row", covariant=True)
 SCHEMA_VERSION = 1
 """Of the report as JSON."""
 
+KIND = "pqaudit-report"
+"""What the report as JSON says that it is."""
+
 
 class Rows(Protocol[_Row]):
     """Rows in an order that depends on the findings alone. Each loop reads them anew; lists and tuples are rows too."""
@@ -174,10 +177,10 @@ class Case:
     Attributes:
         number: from 0 on, in the order of `Report.cases`.
         sas: how many SAs there are.
-        ike_version: ``1.0`` or ``2.0``, None in a finding that lacks it.
+        ike_version: ``1.0`` or ``2.0``.
         verdict, reason, protection, assurance, ppk, selected: as in findings.
         deviations: slugs.
-        weaknesses: what is weak, as in findings.
+        weaknesses: what is weak, as names of algorithms.
         in_use: exchanges were seen that run only under an established SA.
         rekeyed: taken for the rekey of an earlier SA.
         responsibility: who has to act, as in findings.
@@ -186,7 +189,7 @@ class Case:
 
     number: int
     sas: int
-    ike_version: str | None
+    ike_version: str
     verdict: str
     reason: str
     protection: str
