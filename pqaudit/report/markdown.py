@@ -1,0 +1,228 @@
+"""The report as Markdown as GitHub reads it, short enough for the summary of a job."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from pqaudit.outputs.escape import printable
+from pqaudit.outputs.wording import plural
+from pqaudit.policy.assess import Status
+from pqaudit.report.model import Change, Comparison, Header, OwnerTotals, PolicyPart, PolicyTotals, Report, Tunnel
+from pqaudit.report.words import (
+    CHANGE_WORDS,
+    STATUS_WORDS,
+    deadline_words,
+    deciding,
+    exchanges,
+    peer_words,
+    ready_words,
+    status_words,
+)
+
+_MOST_TUNNELS = 50
+_MOST_OTHERS = 100
+# Everything that could become markup, HTML, a link, a mention or a formula; as codes they are but themselves.
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!|~&@$\"']|(?<=:)/|(?<=[wW])\.")
+
+
+def write(report: Report, out: BinaryIO) -> None:
+    """Write the whole report."""
+    for line in _lines(report):
+        out.write(line.encode() + b"\n")
+
+
+def escaped(text: str) -> str:
+    """Text that shows as it is, in one line, wherever it stands."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    header, counts = report.header, report.counts
+    yield f"# {escaped(header.title)}"
+    yield ""
+    yield (
+        f"As of **{header.as_of}**: {plural(counts.tunnels, 'tunnel')} between {plural(counts.peers, 'peer')}, "
+        f"{plural(counts.sas, 'SA')}{_span(report)}."
+    )
+    for note in report.notes:
+        yield f"- {escaped(note)}"
+    if not report.complete:
+        yield "- **The report is not complete.**"
+    yield from _section("Readiness", _readiness(report))
+    if report.comparison is not None:
+        yield from _section(f"Since the report of {report.comparison.as_of}", _changes(report.comparison))
+    yield from _section("Tunnels that do not meet every policy, worst first", _tunnels(report))
+    if report.owners:
+        yield from _section("Owners", _owners(report.owners, header.policies))
+    yield from _section("Deadlines", _deadlines(header.policies))
+    yield from _section("What no observer can see", _not_visible(header.policies))
+    yield from _section("How certain the policies are", _certainty(header.policies))
+    yield from _section("What this rests on", _inputs(header))
+
+
+def _span(report: Report) -> str:
+    first, last = report.counts.first, report.counts.last
+    return "" if first is None or last is None else f", begun from {first} to {last}"
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield ""
+    yield f"## {escaped(title)}"
+    yield ""
+    yield from lines
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A table of cells that are safe already."""
+    names = list(columns)
+    yield f"| {' | '.join(names)} |"
+    yield f"|{' --- |' * len(names)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _readiness(report: Report) -> Iterator[str]:
+    columns = ("policy", "ready", *STATUS_WORDS.values(), "who has to act", "next deadline")
+    parts = zip(report.header.policies, report.totals, strict=True)
+    return _table(columns, (_policy_row(part, totals) for part, totals in parts))
+
+
+def _policy_row(part: PolicyPart, totals: PolicyTotals) -> Iterator[str]:
+    yield f"{escaped(part.policy.id)}"
+    yield ready_words(totals.ready)
+    for status in STATUS_WORDS:
+        yield f"{totals.tunnels[status]:,}"
+    yield ", ".join(f"{who} {count:,}" for who, count in totals.acts.items() if count) or "-"
+    coming = [state for state in part.deadlines if state.days_left >= 0]
+    yield escaped(deadline_words(coming[0])) if coming else "-"
+
+
+def _changes(comparison: Comparison) -> Iterator[str]:
+    shown = [change for change in Change if change is not Change.SAME]
+    rows = (
+        (escaped(policy), *(f"{counts[change]:,}" for change in shown)) for policy, counts in comparison.changes.items()
+    )
+    return _table(("policy", *(CHANGE_WORDS[change] for change in shown)), rows)
+
+
+def _worst(tunnel: Tunnel) -> int:
+    return min(state.assessment.status.rank for state in tunnel.states)
+
+
+def _tunnels(report: Report) -> Iterator[str]:
+    failing = (
+        (_worst(tunnel), place, tunnel)
+        for place, tunnel in enumerate(report.tunnels)
+        if _worst(tunnel) < Status.MEETS.rank
+    )
+    count = 0
+
+    def counted() -> Iterator[tuple[int, int, Tunnel]]:
+        nonlocal count
+        for entry in failing:
+            count += 1
+            yield entry
+
+    shown = [tunnel for _, _, tunnel in heapq.nsmallest(_MOST_TUNNELS, counted(), key=lambda entry: entry[:2])]
+    if not shown:
+        yield "None."
+        return
+    yield from _table(("peers", "key exchange", "state", "why", "who has to act"), map(_tunnel_row, shown))
+    if count > len(shown):
+        yield ""
+        yield f"{count - len(shown):,} more are not shown."
+
+
+def _tunnel_row(tunnel: Tunnel) -> Iterator[str]:
+    yield " and ".join(escaped(peer_words(peer)) for peer in tunnel.peers)
+    yield "not seen" if tunnel.latest is None else escaped(exchanges(tunnel.latest.case))
+    by_words: dict[str, list[str]] = {}
+    worst = _worst(tunnel)
+    for state in tunnel.states:
+        if state.assessment.status is not Status.MEETS:
+            changed = f" ({CHANGE_WORDS[state.change]})" if state.change not in (None, Change.SAME) else ""
+            by_words.setdefault(status_words(state.assessment), []).append(state.policy + changed)
+    yield "<br>".join(f"{escaped(words)}: {escaped(', '.join(policies))}" for words, policies in by_words.items())
+    deciding_states = [state for state in tunnel.states if state.assessment.status.rank == worst]
+    reasons = dict.fromkeys(sentence for state in deciding_states for sentence in deciding(state.assessment))
+    yield "<br>".join(map(escaped, reasons))
+    yield "<br>".join(map(escaped, dict.fromkeys(a for state in deciding_states for a in state.acts))) or "-"
+
+
+def _owners(owners: Iterable[OwnerTotals], policies: Iterable[PolicyPart]) -> Iterator[str]:
+    ids = [part.policy.id for part in policies]
+    rows = (
+        (
+            "without an owner" if owner.owner is None else escaped(owner.owner),
+            f"{owner.peers:,}",
+            *(_share(owner, policy) for policy in ids),
+        )
+        for owner in owners
+    )
+    return _table(("owner", "peers", *(f"ready: {escaped(policy)}" for policy in ids)), rows)
+
+
+def _share(owner: OwnerTotals, policy: str) -> str:
+    counts = owner.tunnels[policy]
+    return f"{counts[Status.MEETS]:,} of {sum(counts.values()):,}"
+
+
+def _deadlines(policies: Iterable[PolicyPart]) -> Iterator[str]:
+    rows = (
+        (
+            escaped(part.policy.id),
+            escaped(deadline_words(state)),
+            state.deadline.level + (f", {state.deadline.only} only" if state.deadline.only else ""),
+            escaped(state.deadline.what),
+            state.deadline.certainty,
+        )
+        for part in policies
+        for state in part.deadlines
+    )
+    return _table(("policy", "when", "level", "what", "certainty"), rows)
+
+
+def _not_visible(policies: Iterable[PolicyPart]) -> Iterator[str]:
+    yield "This is asked and never counts as met, for packets do not show it."
+    yield ""
+    asked: dict[tuple[str, str], list[str]] = {}
+    for part in policies:
+        for item in part.policy.not_visible:
+            asked.setdefault((item.what, item.why), []).append(part.policy.id)
+    for (what, why), ids in asked.items():
+        yield f"- {escaped(what)} {escaped(why)} ({escaped(', '.join(ids))})"
+
+
+def _certainty(policies: Iterable[PolicyPart]) -> Iterator[str]:
+    for part in policies:
+        policy = part.policy
+        dated = f", {policy.date}" if policy.date else ""
+        yield f"- **{escaped(policy.id)}**: {escaped(policy.issuer)}, {escaped(policy.title)}{escaped(dated)}; {policy.certainty}."
+        yield f"  {escaped(policy.requirement)}"
+        if policy.not_read is not None:
+            yield f"  Not read in the original: {escaped(policy.not_read)}"
+        if policy.unsure is not None:
+            yield f"  Unsure: {escaped(policy.unsure)}"
+        if policy.not_covered:
+            yield f"  Nothing is asked here on: {escaped(', '.join(policy.not_covered).replace('_', ' '))}."
+
+
+def _inputs(header: Header) -> Iterator[str]:
+    yield f"pqaudit {escaped(header.version)} with rules {escaped(header.rules)}."
+    for version, rules in header.found_by:
+        yield f"Findings were made by pqaudit {escaped(version or 'of an unknown version')} with rules {escaped(rules)}."
+    if header.groups:
+        yield f"All SAs are taken to be: {escaped(', '.join(header.groups))}."
+    if header.filters:
+        yield f"Only findings were asked for that match: {escaped(' '.join(header.filters))}."
+    yield ""
+    files = [(i.kind, i.name, i.sha256) for i in header.inputs]
+    files += [("capture", capture.name, capture.sha256) for capture in header.captures]
+    rows = ((kind, escaped(name), digest or "not known") for kind, name, digest in files[:_MOST_OTHERS])
+    yield from _table(("input", "name", "SHA-256"), rows)
+    if len(files) > _MOST_OTHERS:
+        yield ""
+        yield f"{len(files) - _MOST_OTHERS:,} more are not shown."

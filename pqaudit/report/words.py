@@ -1,0 +1,81 @@
+"""What forms for people share: states, dates and shares in words, and text made safe to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pqaudit.outputs.escape import printable
+from pqaudit.outputs.wording import plural
+from pqaudit.policy.assess import Assessment, DeadlineState, Status
+from pqaudit.report.model import Case, Change, Evidence, Peer
+
+STATUS_WORDS: dict[Status, str] = {
+    Status.FAILS_NOW: "fails now",
+    Status.WILL_FAIL: "will fail",
+    Status.NOT_ASSESSABLE: "cannot be assessed",
+    Status.MEETS: "meets",
+}
+CHANGE_WORDS: dict[Change, str] = {change: "unchanged" if change is Change.SAME else change.value for change in Change}
+
+
+def exchanges(case: Case) -> str:
+    """The selected key exchanges as ``curve25519 + ml-kem-768``, a dash where none was seen."""
+    main = case.selected["key_exchange"]
+    methods = [] if main is None else [main]
+    methods += case.selected["additional_key_exchanges"]
+    return printable(" + ".join(method["name"] for method in methods)) or "-"
+
+
+def algorithm(case: Case, kind: str) -> str:
+    """The selected ``encryption``, ``prf`` or ``integrity``, with its key length; empty where there is none."""
+    found = case.selected[kind]
+    if found is None:
+        return ""
+    bits = found.get("key_bits")
+    return printable(found["name"] if bits is None else f"{found['name']} {bits}")
+
+
+def peer_words(peer: Peer) -> str:
+    """An address, with the name that the user gave it."""
+    name = None if peer.asset is None else peer.asset.name
+    return peer.address if name is None else f"{printable(name)} ({peer.address})"
+
+
+def status_words(assessment: Assessment) -> str:
+    """The status, with the day where there is one."""
+    words = STATUS_WORDS[assessment.status]
+    if assessment.status is Status.WILL_FAIL and assessment.fails_on is not None:
+        return f"{words} on {assessment.fails_on}"
+    if assessment.status is Status.FAILS_NOW and assessment.fails_on is not None:
+        return f"{words}, since {assessment.fails_on}"
+    return words
+
+
+def deciding(assessment: Assessment) -> Iterator[str]:
+    """Sentences of the reasons that gave the status; that a requirement is met says nothing beside the status."""
+    if assessment.status is not Status.MEETS:
+        for reason in assessment.reasons:
+            if reason.effect is assessment.status:
+                yield printable(reason.sentence)
+
+
+def deadline_words(state: DeadlineState) -> str:
+    """When, and how far away it is."""
+    by = "by" if state.deadline.begins > state.deadline.day else "from"
+    if state.days_left == 0:
+        away = "today"
+    elif state.days_left > 0:
+        away = f"in {plural(state.days_left, 'day')}"
+    else:
+        away = f"{plural(-state.days_left, 'day')} ago"
+    return f"{by} {state.deadline.day}, {away}"
+
+
+def ready_words(ready: float | None) -> str:
+    """A share of tunnels in percent, a dash where there are none."""
+    return "-" if ready is None else f"{ready:.1f} %"
+
+
+def evidence_words(evidence: Evidence) -> str:
+    """Where to look, and what is there."""
+    return printable(f"{evidence.file}, frame {evidence.frame}: {evidence.what}")
