@@ -56,7 +56,7 @@ tools: ## install the Debian packages that some tests use, or name them
 
 pins: $(TESTING) ## write requirements/*.txt anew from requirements/*.in
 	$(PIP) install pip-tools
-	for name in build runtime test; do $(PIN) $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in || exit 1; done
+	for name in build runtime test client9; do $(PIN) $(UPGRADE) -o requirements/$$name.txt requirements/$$name.in || exit 1; done
 
 clean: ## remove .venv, builds and caches
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -79,7 +79,8 @@ $(RUNTIME): $(MADE) pyproject.toml requirements/runtime.txt requirements/build.t
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@rm -f $(BUSY) && touch $@
 
-$(TESTING): $(RUNTIME) requirements/test.txt
+$(TESTING): $(RUNTIME) requirements/test.txt requirements/client9.txt
 	@touch $(BUSY)
 	$(INSTALL) -r requirements/test.txt
+	$(INSTALL) --upgrade --target $(VENV)/client9 -r requirements/client9.txt
 	@rm -f $(BUSY) && touch $@

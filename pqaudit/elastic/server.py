@@ -104,7 +104,7 @@ def _open_search(connection: Connection) -> Server:
     except ImportError as error:
         raise ServerError(
             Problem.WRONG_CLIENT,
-            f"{connection.url} is OpenSearch, whose client is not installed; install pqaudit[opensearch]",
+            f"{connection.url} is no Elasticsearch; check the URL, or install pqaudit[opensearch] if it is OpenSearch",
         ) from error
     options: dict[str, Any] = {}
     if connection.api_key is not None:
@@ -168,10 +168,10 @@ class _Elasticsearch:
             raise _tls(self.url, error) from error
         except elasticsearch.ConnectionError as error:
             raise _unreachable(self.url, error) from error
+        except elasticsearch.SerializationError as error:
+            raise _no_json(self.url, path) from error
         except elasticsearch.TransportError as error:
-            raise ServerError(
-                Problem.UNREACHABLE, f"{self.url} gave an answer that is cut off or no JSON; check the URL"
-            ) from error
+            raise ServerError(Problem.FAILED, f"{self.url} gave an answer that cannot be read") from error
 
     def _from_answer(self, status: int, body: Json) -> ServerError:
         kind, words = _reason(body)
@@ -218,13 +218,19 @@ class _OpenSearch:
         except opensearchpy.TransportError as error:
             kind, words = _reason(error.info)
             raise _from_status(self.url, int(error.status_code), kind, words) from error
+        except opensearchpy.SerializationError as error:
+            raise _no_json(self.url, path) from error
         except opensearchpy.OpenSearchException as error:
-            raise ServerError(
-                Problem.UNREACHABLE, f"{self.url} gave an answer that is cut off or no JSON; check the URL"
-            ) from error
+            raise ServerError(Problem.FAILED, f"{self.url} gave an answer that cannot be read") from error
 
     def close(self) -> None:
         self._client.close()
+
+
+def _no_json(url: str, path: str) -> ServerError:
+    if path == "/":
+        return ServerError(Problem.WRONG_SERVER, f"{url} answers, but not as a search server; check the URL")
+    return ServerError(Problem.FAILED, f"{url} gave an answer that is no JSON; see what is between it and here")
 
 
 def _timeout(url: str) -> ServerError:
