@@ -99,6 +99,11 @@ def _files_below(directory: str, report: _Report) -> Iterator[str]:
         waiting.extend(os.path.join(path, name) for name in names)
 
 
+def is_capture(path: str) -> bool:
+    """Whether a regular file starts as a capture does, compressed or not."""
+    return os.path.isfile(path) and _holds_capture(path, lambda path, fault: None) is True
+
+
 def _holds_capture(path: str, report: _Report) -> bool | None:
     """True when the file starts as a capture does, None when that cannot be known, which is reported."""
     try:

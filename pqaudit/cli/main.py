@@ -15,6 +15,7 @@ from pqaudit.cli.exit_codes import ExitCode
 _COMMANDS = {
     "audit": ("pqaudit.cli.audit", "Say of every IKE SA in captures which key exchange protects it."),
     "search": ("pqaudit.cli.search", "Ask the usual questions of findings, in files or on a server."),
+    "report": ("pqaudit.cli.report", "Report how tunnels stand to post-quantum deadlines."),
     "rules": ("pqaudit.cli.rules", "Show the rules that decide verdicts; check and test rules of your own."),
     "explain": ("pqaudit.cli.explain", "Tell one IKE SA as a story, frame by frame."),
     "sensor": ("pqaudit.cli.sensor", "Watch interfaces, and tell of every IKE SA as soon as it is decided."),

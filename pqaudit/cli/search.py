@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from pqaudit.cli.asking import UnreadNotes, as_a_filter, each
 from pqaudit.cli.audit import VERDICTS
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import opened_output, rulebook_or_exit
@@ -25,19 +24,16 @@ from pqaudit.cli.server_options import (
 )
 from pqaudit.elastic.errors import ServerError
 from pqaudit.finding.answers import BY, By
-from pqaudit.outputs.escape import printable
 
 if TYPE_CHECKING:
     from pqaudit.elastic.search import ServerFindings
     from pqaudit.finding.document import Document
     from pqaudit.finding.local import FileFindings
-    from pqaudit.finding.reading import Note, Unread
+    from pqaudit.finding.reading import Note
     from pqaudit.rules.registry import Registry
 
 _PROTECTIONS = ("ml-kem", "unverified", "ppk", "none", "unknown")
 _WIDTH_WITHOUT_TERMINAL = 200
-_MOST_NOTES = 20
-_T = TypeVar("_T")
 
 
 @click.command(
@@ -103,24 +99,24 @@ def command(
     registry = rulebook_or_exit(None).registry
     at = partial(when, now=datetime.now(UTC))
     query = Query(
-        peers=_each(peers, peer_address),
-        networks=_each(networks, peer_network),
+        peers=each(peers, peer_address),
+        networks=each(networks, peer_network),
         verdicts=frozenset(verdicts),
         protections=frozenset(protections),
         reasons=frozenset(reasons),
-        methods=_each(methods, partial(_method, registry=registry)),
+        methods=each(methods, partial(_method, registry=registry)),
         vendors=frozenset(map(registry.vendor, vendors)),
         deviations=frozenset(deviations),
         sensors=frozenset(sensors),
-        since=next(iter(_each([since] if since else [], at)), None),
-        until=next(iter(_each([until] if until else [], at)), None),
+        since=next(iter(each([since] if since else [], at)), None),
+        until=next(iter(each([until] if until else [], at)), None),
     )
     if query.since is not None and query.until is not None and query.since >= query.until:
         raise click.UsageError("--since is not before --until, so nothing can match")
-    notes = _Notes()
+    notes = UnreadNotes()
     try:
         source = _source(files, server, notes.take)
-        with opened_output(output, files) as out, _as_a_filter(output):
+        with opened_output(output, files) as out, as_a_filter(output):
             if form == "jsonl" and by is None:
                 found = _write_lines(source.matching(query), out)
             else:
@@ -154,13 +150,6 @@ def _source(files: tuple[str, ...], options: ServerOptions, note: Note) -> FileF
     from pqaudit.elastic.server import connect
 
     return ServerFindings(connect(connection), note)
-
-
-def _each(texts: Iterable[str], read: Callable[[str], _T]) -> frozenset[_T]:
-    try:
-        return frozenset(map(read, texts))
-    except ValueError as error:
-        raise click.UsageError(printable(str(error))) from error
 
 
 def _method(text: str, registry: Registry) -> int:
@@ -202,36 +191,3 @@ def _write_lines(findings: Iterator[Document], out: TextIO) -> int:
 
     write_lines(counted(), out)
     return count
-
-
-@contextmanager
-def _as_a_filter(output: str) -> Iterator[None]:
-    """End at once and quietly when who reads standard output goes away.
-
-    A connection to a server has SIGPIPE ignored, so that it does not end us elsewhere.
-    """
-    try:
-        yield
-        if output == "-":
-            sys.stdout.flush()
-    except BrokenPipeError:
-        if output != "-":
-            raise
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGPIPE)
-
-
-class _Notes:
-    """Says what could not be read, the first of it in full."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def take(self, unread: Unread) -> None:
-        self.count += 1
-        if self.count <= _MOST_NOTES:
-            click.echo(f"pqaudit: error: {printable(str(unread))}", err=True)
-
-    def finish(self) -> None:
-        if self.count > _MOST_NOTES:
-            click.echo(f"pqaudit: error: {self.count:,} in all could not be read", err=True)

@@ -18,6 +18,7 @@ from pqaudit.rules.untrusted import UnreadableError, line_of, read_node
 
 MOST_OCTETS = 64 * 1024 * 1024
 MOST_CHARACTERS = 200
+_MOST_TOLD = 10
 _WHERE = ("network", "address")
 _SAID = ("name", "owner", "site", "criticality")
 _COLUMNS = (*_WHERE, *_SAID)
@@ -34,6 +35,12 @@ class AssetsError(Exception):
     def __init__(self, problems: list[RuleProblem]) -> None:
         super().__init__("; ".join(map(str, problems)))
         self.problems = problems
+
+    def told(self) -> str:
+        """The first of them, and how many more there are."""
+        shown = "; ".join(str(problem) for problem in self.problems[:_MOST_TOLD])
+        more = len(self.problems) - _MOST_TOLD
+        return f"{shown}; and {more:,} more" if more > 0 else shown
 
 
 class Assets:

@@ -1,7 +1,7 @@
 """The report as CSV (RFC 4180, UTF-8): of each tunnel and policy a row, or of each SA.
 
-Spreadsheets take cells for formulas that begin with certain characters, and some drop what quotes them: such cells get an
-apostrophe in front, and control characters, which could end a cell, are shown by their code.
+Spreadsheets take cells for formulas that begin with certain characters, and some drop quotes before they look: such
+cells get an apostrophe in front. Control characters, which could end a cell, are shown by their code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pqaudit.report.model import Case, Peer, Report, Sa, State, Tunnel
 from pqaudit.report.words import algorithm, deciding, evidence_words, exchanges
 
 # Those of full width are taken for the others in East Asian settings.
-_FORMULA = tuple("=+-@＝＋－＠")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BEFORE_FORMULA = " '\"\u00a0\u3000"
 _AT_ONCE = 500
 _SEPARATOR = " | "
@@ -46,7 +46,7 @@ def write_sas(report: Report, out: BinaryIO) -> None:
 def cell(text: str) -> str:
     """A cell, quoted, that no spreadsheet takes for a formula."""
     shown = printable(text)
-    if shown.lstrip(_BEFORE_FORMULA).startswith(_FORMULA) or shown != text and text[:1] in "\t\r\n":
+    if shown.lstrip(_BEFORE_FORMULA).startswith(_FORMULA) or text.startswith(("\t", "\r", "\n")):
         shown = f"'{shown}"
     return '"' + shown.replace('"', '""') + '"'
 

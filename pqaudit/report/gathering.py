@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pqaudit.finding.document import Document
 from pqaudit.finding.json_text import Octets
 from pqaudit.finding.reading import LONGEST_LINE, TOO_LONG, Note, Unread, beginning, findings_in, is_run
 from pqaudit.report.case_key import dump
+from pqaudit.report.hashed import HashedOctets, Progress
 from pqaudit.report.model import Input
 from pqaudit.report.store import Store
 
@@ -23,8 +23,6 @@ _PART = 8 * 1024 * 1024
 _MOST_WORKERS = 4
 # Numbers of findings in one input; no file has so many lines.
 _SPAN = 1 << 40
-
-Progress = Callable[[int], None]
 
 
 @dataclass(slots=True)
@@ -45,13 +43,13 @@ class Gatherer:
     """Reads findings into a store.
 
     Args:
-        note: takes what could not be read, in its order.
+        note: takes what could not be read, in the order of files and lines.
         progress: takes how many octets were read.
     """
 
     def __init__(self, store: Store, note: Note, progress: Progress | None = None) -> None:
         self._store = store
-        self._note = note
+        self.note = note
         self._progress = progress
         self.found = Gathered()
 
@@ -62,19 +60,19 @@ class Gatherer:
             name: for notes.
             shown: for the report.
         """
-        source = _Source(file, self._progress)
+        source = HashedOctets(file, self._progress)
         before = self._next()
         try:
             begun = beginning(source)
             if is_run(begun):
-                findings = findings_in(_Again(begun, source), name, self._note, self._take)
+                findings = findings_in(_Again(begun, source), name, self.note, self._take)
                 self._add(_lines_of(findings), name, before)
             else:
                 self._add(_parts(source, b"".join(begun)), name, before)
         except OSError as error:
-            self._note(Unread(name, None, f"cannot be read: {error.strerror or error}"))
+            self.note(Unread(name, None, f"cannot be read: {error.strerror or error}"))
         count = self._store.count(before, before + _SPAN)
-        self.found.inputs.append(Input("findings", shown, source.octets, source.digest.hexdigest(), count))
+        self.found.inputs.append(Input("findings", shown, source.octets, source.sha256, count))
 
     def take(self, findings: Iterable[Document], name: str, shown: str) -> None:
         """Take findings that a server gave."""
@@ -98,7 +96,7 @@ class Gatherer:
 
     def _finish(self, part: _Part, added: Future[list[tuple[int, str]]], name: str, before: int) -> None:
         for number, message in added.result():
-            self._note(Unread(name, number - before, message))
+            self.note(Unread(name, number - before, message))
 
     def _take(self, key: str, value: object) -> None:
         """Take what a run document says beside its findings; what has another form than ours is passed over."""
@@ -146,7 +144,7 @@ def _is_text(line: bytes) -> bool:
     return True
 
 
-def _parts(source: _Source, begun: bytes) -> Iterator[_Part]:
+def _parts(source: HashedOctets, begun: bytes) -> Iterator[_Part]:
     """A file in parts that end with lines."""
     first = 1
     while octets := begun + source.read(_PART):
@@ -183,33 +181,10 @@ def _without_record(own: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in own.items() if name != "record"}
 
 
-class _Source:
-    """A file of which everything that is read is hashed."""
-
-    def __init__(self, file: Octets, progress: Progress | None) -> None:
-        self._file = file
-        self._progress = progress
-        self.octets = 0
-        self.digest = sha256()
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._seen(self._file.read(size))
-
-    def readline(self, size: int = -1, /) -> bytes:
-        return self._seen(self._file.readline(size))
-
-    def _seen(self, octets: bytes) -> bytes:
-        self.octets += len(octets)
-        self.digest.update(octets)
-        if self._progress is not None:
-            self._progress(len(octets))
-        return octets
-
-
 class _Again:
     """A file of which the first lines were read already and come once more."""
 
-    def __init__(self, begun: list[bytes], source: _Source) -> None:
+    def __init__(self, begun: list[bytes], source: HashedOctets) -> None:
         self._begun = begun
         self._source = source
 

@@ -25,7 +25,7 @@ from pqaudit.report.words import (
 _MOST_TUNNELS = 50
 _MOST_OTHERS = 100
 # Everything that could become markup, HTML, a link, a mention or a formula; as codes they are but themselves.
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!|~&@$\"']|(?<=:)/|(?<=[wW])\.")
+_MARKUP = re.compile(r"[\\`*\[\]<>#|~&@$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)/|(?<=[wW])\.")
 
 
 def write(report: Report, out: BinaryIO) -> None:
@@ -138,7 +138,7 @@ def _tunnels(report: Report) -> Iterator[str]:
 
 def _tunnel_row(tunnel: Tunnel) -> Iterator[str]:
     yield " and ".join(escaped(peer_words(peer)) for peer in tunnel.peers)
-    yield "not seen" if tunnel.latest is None else escaped(exchanges(tunnel.latest.case))
+    yield "not seen" if tunnel.latest is None else escaped(exchanges(tunnel.latest.case)) or "-"
     by_words: dict[str, list[str]] = {}
     worst = _worst(tunnel)
     for state in tunnel.states:
@@ -200,7 +200,8 @@ def _certainty(policies: Iterable[PolicyPart]) -> Iterator[str]:
     for part in policies:
         policy = part.policy
         dated = f", {policy.date}" if policy.date else ""
-        yield f"- **{escaped(policy.id)}**: {escaped(policy.issuer)}, {escaped(policy.title)}{escaped(dated)}; {policy.certainty}."
+        named = f"{policy.issuer}, {policy.title}{dated}"
+        yield f"- **{escaped(policy.id)}**: {escaped(named)}; {policy.certainty}."
         yield f"  {escaped(policy.requirement)}"
         if policy.not_read is not None:
             yield f"  Not read in the original: {escaped(policy.not_read)}"
@@ -213,7 +214,8 @@ def _certainty(policies: Iterable[PolicyPart]) -> Iterator[str]:
 def _inputs(header: Header) -> Iterator[str]:
     yield f"pqaudit {escaped(header.version)} with rules {escaped(header.rules)}."
     for version, rules in header.found_by:
-        yield f"Findings were made by pqaudit {escaped(version or 'of an unknown version')} with rules {escaped(rules)}."
+        made_by = f"pqaudit {version or 'of an unknown version'} with rules {rules}"
+        yield f"Findings were made by {escaped(made_by)}."
     if header.groups:
         yield f"All SAs are taken to be: {escaped(', '.join(header.groups))}."
     if header.filters:

@@ -22,7 +22,7 @@ from pqaudit.rules.registry import Registry
 
 _PAGE = 2000
 _MOST_CASES = 4096
-_SA_COLUMNS = "sas.position, id, begun, ended, source, source_port, destination, destination_port, kind, evidence"
+_SA_COLUMNS = "sas.position, id, begun, ended, source, source_port, destination, destination_port, sas.kind, evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +203,16 @@ class TunnelRows(Rows[Tunnel]):
         columns = _SA_COLUMNS.replace("evidence", evidence)
         earlier = "NULL" if self._lens.baseline is None else "states"
         join = "" if self._lens.baseline is None else "LEFT JOIN earlier USING (a, b)"
-        of_page = "tunnel >= $1 AND tunnel < $2"
-        heads = f"SELECT tunnel, a, b, makers, {earlier} FROM tunnels {join} WHERE {of_page} ORDER BY tunnel"
+        heads = (
+            f"SELECT tunnel, a, b, makers, {earlier} FROM tunnels {join} "
+            "WHERE tunnel >= $1 AND tunnel < $2 ORDER BY tunnel"
+        )
         # That the SA is of the page too lets the database pass over what is not.
         rows = (
             f"SELECT {columns}, gathered.tunnel, gathered.sas FROM gathered JOIN sas USING (position) "
-            f"WHERE gathered.{of_page} AND sas.tunnel >= $1 AND sas.tunnel < $2 ORDER BY gathered.tunnel, kind"
+            "WHERE gathered.tunnel >= $1 AND gathered.tunnel < $2 AND sas.tunnel >= $1 AND sas.tunnel < $2 "
+            "ORDER BY gathered.tunnel, gathered.kind"
         )
-        rows = rows.replace("AND tunnel <", "AND gathered.tunnel <")
         with self._store.cursor() as cursor:
             for first in range(0, self._count, _PAGE):
                 page = [first, first + _PAGE]

@@ -31,6 +31,10 @@ _SHARED = {
 }
 
 
+class StoreError(Exception):
+    """The database failed, a full disk for one; in one sentence."""
+
+
 class Store(AbstractContextManager["Store"]):
     """The findings of a report, being gathered.
 

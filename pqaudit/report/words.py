@@ -19,11 +19,11 @@ CHANGE_WORDS: dict[Change, str] = {change: "unchanged" if change is Change.SAME 
 
 
 def exchanges(case: Case) -> str:
-    """The selected key exchanges as ``curve25519 + ml-kem-768``, a dash where none was seen."""
+    """The selected key exchanges as ``curve25519 + ml-kem-768``, empty where none was seen."""
     main = case.selected["key_exchange"]
     methods = [] if main is None else [main]
     methods += case.selected["additional_key_exchanges"]
-    return printable(" + ".join(method["name"] for method in methods)) or "-"
+    return printable(" + ".join(method["name"] for method in methods))
 
 
 def algorithm(case: Case, kind: str) -> str:
