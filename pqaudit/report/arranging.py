@@ -55,6 +55,7 @@ class Arranged:
         superseded: findings that others of the same SA came after.
         found_by: versions of pqaudit and its rules that made the findings, sorted.
         captures: name to how many SAs have packets in it, sorted.
+        vendors: that vendor IDs hint at, sorted.
         first, last: when the first and the last SA began.
     """
 
@@ -65,6 +66,7 @@ class Arranged:
     kinds: int
     found_by: tuple[tuple[str, str], ...]
     captures: dict[str, int]
+    vendors: tuple[str, ...]
     first: str | None
     last: str | None
 
@@ -76,6 +78,7 @@ def arrange(store: Store, query: Query) -> Arranged:
         _drop_unwanted(cursor, query)
         found_by = _found_by(cursor)
         captures = _captures(cursor)
+        vendors = _vendors(cursor)
         for create in (_PLACES, _KINDS, _SAS):
             cursor.execute(create)
         for table in ("places", "findings"):
@@ -90,6 +93,7 @@ def arrange(store: Store, query: Query) -> Arranged:
             one(cursor, "SELECT count(*) FROM kinds"),
             found_by,
             captures,
+            vendors,
             one(cursor, f"SELECT arg_min(begun, {_BEGAN}) FROM sas"),
             one(cursor, f"SELECT arg_max(begun, {_BEGAN}) FROM sas"),
         )
@@ -130,6 +134,12 @@ def _found_by(cursor: Cursor) -> tuple[tuple[str, str], ...]:
     query = "SELECT DISTINCT meaning FROM rests WHERE number IN (SELECT rest FROM findings)"
     rests = [json.loads(meaning) for (meaning,) in cursor.execute(query).fetchall()]
     return tuple(sorted({(version or "", rules) for _, version, rules in rests}))
+
+
+def _vendors(cursor: Cursor) -> tuple[str, ...]:
+    query = "SELECT DISTINCT meaning FROM makers WHERE number IN (SELECT maker FROM findings)"
+    makers = (json.loads(meaning) for (meaning,) in cursor.execute(query).fetchall())
+    return tuple(sorted({vendor for sides in makers for vendors in sides for vendor in vendors}))
 
 
 def _captures(cursor: Cursor) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pqaudit.policy.assess import Status, deadline_states
 from pqaudit.report.arranging import Arranged, arrange
 from pqaudit.report.gathering import Gathered
 from pqaudit.report.model import (
+    Advice,
     Capture,
     Change,
     Comparison,
@@ -79,6 +80,7 @@ def build_report(
             arranged.last,
         ),
         tuple(sums.of_policy(policy.id, arranged.tunnels) for policy in lens.policies),
+        _advice(arranged, lens),
         _owners(store, sums, lens),
         cases,
         tunnels,
@@ -155,6 +157,14 @@ def _owners(store: Store, sums: _Sums, lens: Lens) -> tuple[OwnerTotals, ...]:
         OwnerTotals(owner, peers[owner], {p.id: _all(sums.owners[owner][p.id]) for p in lens.policies})
         for owner in sorted(peers, key=lambda owner: (owner is None, owner or ""))
     )
+
+
+def _advice(arranged: Arranged, lens: Lens) -> dict[str, tuple[Advice, ...]]:
+    found = {
+        vendor: tuple(Advice(p.name, p.post_quantum, p.source, p.certainty) for p in lens.registry.products(vendor))
+        for vendor in arranged.vendors
+    }
+    return {vendor: advice for vendor, advice in found.items() if advice}
 
 
 def _all(counts: Counter[Status]) -> dict[Status, int]:

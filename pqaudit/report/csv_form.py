@@ -26,7 +26,7 @@ _TUNNEL = (
     *(f"{name}_{side}" for side in (1, 2) for name in _PEER),
     *("sas", "policy", "status", "fails_on", "responsibility", "acts", "reasons"),
     *("decided_by", "begun", "initiator", *_NEGOTIATED, "evidence"),
-    *("latest_begun", "latest_key_exchanges", "later_not_seen", "change", "before", "vendors", "advice"),
+    *("latest_begun", "latest_key_exchanges", "later_not_seen", "change", "before", "vendors"),
 )
 
 
@@ -65,10 +65,9 @@ def _write_lines(columns: Iterable[str], lines: Iterable[str], out: BinaryIO) ->
 def _tunnel(tunnel: Tunnel) -> Iterator[list[str]]:
     peers = [text for peer in tunnel.peers for text in _peer(peer)]
     vendors = _joined(f"{address}: {name}" for address, names in tunnel.vendors.items() for name in names)
-    advice = _joined(f"{a.address}: {a.product}: {a.what} ({a.source}, {a.certainty})" for a in tunnel.advice)
     latest = ["", ""] if tunnel.latest is None else [tunnel.latest.begun, exchanges(tunnel.latest.case)]
     for state in tunnel.states:
-        yield [*peers, str(tunnel.sas), *_state(state), *latest, *_change(state), vendors, advice]
+        yield [*peers, str(tunnel.sas), *_state(state), *latest, *_change(state), vendors]
 
 
 def _state(state: State) -> list[str]:

@@ -48,6 +48,10 @@ def write(report: Report, out: BinaryIO) -> None:
             "last": report.counts.last,
         },
         "policies": [_policy(part, totals) for part, totals in zip(header.policies, report.totals, strict=True)],
+        "advice": {
+            vendor: [{"product": a.product, "what": a.what, "source": a.source, "certainty": a.certainty} for a in all_]
+            for vendor, all_ in report.advice.items()
+        },
         "owners": [_owner(owner) for owner in report.owners],
     }
     out.write(dump(head)[:-1].encode())
@@ -218,10 +222,6 @@ def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
         "latest": None if latest is None else {"id": latest.id, "begun": latest.begun, "case": latest.case.number},
         "states": [_state(state) for state in tunnel.states],
         "vendors": {address: list(names) for address, names in tunnel.vendors.items()},
-        "advice": [
-            {"address": a.address, "product": a.product, "what": a.what, "source": a.source, "certainty": a.certainty}
-            for a in tunnel.advice
-        ],
     }
 
 

@@ -55,6 +55,8 @@ def _lines(report: Report) -> Iterator[str]:
     if report.comparison is not None:
         yield from _section(f"Since the report of {report.comparison.as_of}", _changes(report.comparison))
     yield from _section("Tunnels that do not meet every policy, worst first", _tunnels(report))
+    if report.advice:
+        yield from _section("What is known of the products that were seen", _advice(report))
     if report.owners:
         yield from _section("Owners", _owners(report.owners, header.policies))
     yield from _section("Deadlines", _deadlines(header.policies))
@@ -150,6 +152,14 @@ def _tunnel_row(tunnel: Tunnel) -> Iterator[str]:
     reasons = dict.fromkeys(sentence for state in deciding_states for sentence in deciding(state.assessment))
     yield "<br>".join(map(escaped, reasons))
     yield "<br>".join(map(escaped, dict.fromkeys(a for state in deciding_states for a in state.acts))) or "-"
+
+
+def _advice(report: Report) -> Iterator[str]:
+    yield "Vendor IDs hint at these products, and seldom tell the version."
+    yield ""
+    for vendor, known in report.advice.items():
+        for advice in known:
+            yield f"- {escaped(vendor)}: {escaped(advice.what)} ({escaped(advice.source)}; {advice.certainty})"
 
 
 def _owners(owners: Iterable[OwnerTotals], policies: Iterable[PolicyPart]) -> Iterator[str]:

@@ -278,9 +278,8 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is known of a product that a vendor ID of an address hints at."""
+    """What is known of a product of a vendor. A vendor ID is a hint and seldom tells the version."""
 
-    address: str
     product: str
     what: str
     source: str
@@ -296,8 +295,7 @@ class Tunnel:
         sas: how many were seen between them.
         latest: the SA that was negotiated last of those that show what was negotiated, None without any.
         states: one for each policy, in the order of ``Header.policies``.
-        vendors: by address, what vendor IDs hint at, sorted.
-        advice: on these products, sorted.
+        vendors: by address, what vendor IDs hint at, sorted; `Report.advice` has what is known of them.
     """
 
     peers: tuple[Peer, Peer]
@@ -305,7 +303,6 @@ class Tunnel:
     latest: Sa | None
     states: tuple[State, ...]
     vendors: Mapping[str, tuple[str, ...]]
-    advice: tuple[Advice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +336,7 @@ class Report:
 
     Attributes:
         totals: one for each policy, in the order of ``Header.policies``.
+        advice: by vendor, of those that were seen and of which something is known, sorted.
         owners: sorted by name, None last; empty without assets.
         cases: sorted by what they are.
         tunnels: sorted by address.
@@ -351,6 +349,7 @@ class Report:
     header: Header
     counts: Counts
     totals: tuple[PolicyTotals, ...]
+    advice: Mapping[str, tuple[Advice, ...]]
     owners: tuple[OwnerTotals, ...]
     cases: Rows[Case]
     tunnels: Rows[Tunnel]

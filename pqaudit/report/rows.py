@@ -16,7 +16,7 @@ from pqaudit.policy.tunnel import GatheredSas, Order, TunnelAssessment, assess_g
 from pqaudit.report.assets import Assets
 from pqaudit.report.baseline import Baseline, statuses
 from pqaudit.report.case_key import dump, facts_of_case
-from pqaudit.report.model import Advice, Case, Change, GoneTunnel, Rows, Sa, State, Tunnel
+from pqaudit.report.model import Case, Change, GoneTunnel, Rows, Sa, State, Tunnel
 from pqaudit.report.store import Row, Store
 from pqaudit.rules.registry import Registry
 
@@ -237,15 +237,13 @@ class TunnelRows(Rows[Tunnel]):
             change, before = standing.change(place, self._lens.baseline)
             acts = _acts(found.assessment, decided_by)
             states.append(State(found.policy, found.assessment, decided_by, found.later_not_seen, acts, change, before))
-        vendors = _vendors(standing.peers, head[3])
         peer = self._lens.assets.peer
         return Tunnel(
             (peer(standing.peers[0]), peer(standing.peers[1])),
             sum(row[11] for row in rows),
             max(negotiated, key=lambda found: found[0])[1] if negotiated else None,
             tuple(states),
-            vendors,
-            tuple(advice(vendors, self._lens.registry)),
+            _vendors(standing.peers, head[3]),
         )
 
 
@@ -273,14 +271,6 @@ def _vendors(peers: tuple[str, str], makers: list[str]) -> dict[str, tuple[str, 
         for address, vendors in zip(ends, json.loads(text[1:]), strict=True):
             found[address].update(vendors)
     return {address: tuple(sorted(vendors)) for address, vendors in found.items()}
-
-
-def advice(vendors: dict[str, tuple[str, ...]], registry: Registry) -> Iterator[Advice]:
-    """What is known of the products of these vendors."""
-    for address, names in vendors.items():
-        for name in names:
-            for product in registry.products(name):
-                yield Advice(address, product.name, product.post_quantum, product.source, product.certainty)
 
 
 class GoneRows(Rows[GoneTunnel]):
