@@ -12,7 +12,7 @@ from pqaudit.elastic.errors import ServerError
 from pqaudit.elastic.spool import Spool
 from pqaudit.finding.document import Document
 
-_AT_ONCE = 200  # findings of one transaction
+_AT_ONCE = 500  # findings of one transaction, as many as one request sends
 _LOOK_AGAIN = 0.5  # seconds between looks for findings that another process added
 _ROOM = 0.8  # share of the spool's bound at which the maker of findings waits for the sender
 _NAP = 0.02

@@ -122,8 +122,6 @@ class Spool:
                 path.chmod(0o600)
                 database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA journal_mode = WAL")
-            # Each transaction reaches the disk before it counts, a power cut included.
-            database.execute("PRAGMA synchronous = FULL")
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA):
                 raise SpoolError(f"the spool {self.folder} was made by a later pqaudit; use that, or another --spool")
@@ -159,7 +157,8 @@ class Spool:
 
     def done(self, entries: Sequence[Entry], outcome: str = DELIVERED) -> None:
         """Take out findings that were delivered, or given up as ``outcome`` names it."""
-        with self._lock, self._transaction():
+        # When the machine fails, what was taken out last may be there again, and is then delivered once more.
+        with self._lock, self._transaction(synced=False):
             gone = self._database.executemany(
                 "DELETE FROM queue WHERE seq = ?", [(entry.seq,) for entry in entries]
             ).rowcount
@@ -199,8 +198,10 @@ class Spool:
         self._database.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (_OCTETS, octets))
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, synced: bool = True) -> Iterator[None]:
         try:
+            # Synced, it reaches the disk before it counts, a power cut included.
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
