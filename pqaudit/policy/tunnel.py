@@ -44,13 +44,12 @@ class GatheredSas:
     """SAs of one pair of peers with the same facts: nothing but the last of them can decide.
 
     Attributes:
-        last: when it began.
         assessments: one for each policy.
+        last: when the last of them began.
     """
 
     facts: SaFacts
     assessments: tuple[Assessment, ...]
-    sas: int
     last: Order
 
 
@@ -69,8 +68,7 @@ class _Tunnel:
     last_unseen: Order = ("", "")
     states: list[_State] = field(default_factory=list)
 
-    def take(self, order: Order, facts: SaFacts, assessments: Iterable[Assessment], sas: int) -> None:
-        self.sas += sas
+    def take(self, order: Order, facts: SaFacts, assessments: Iterable[Assessment]) -> None:
         in_use = facts.in_use and not facts.rekeyed
         if facts.in_use and not facts.negotiated:
             self.last_unseen = max(self.last_unseen, order)
@@ -108,7 +106,8 @@ class TunnelAssessor:
         ends = sorted((_address(finding, "source"), _address(finding, "destination")))
         tunnel = self._tunnels.setdefault((ends[0], ends[1]), _Tunnel(states=[_State() for _ in self._policies]))
         facts = read_facts(finding, self._registry)
-        tunnel.take(_order(finding), facts, self._assess(facts), 1)
+        tunnel.sas += 1
+        tunnel.take(_order(finding), facts, self._assess(facts))
 
     def assessments(self) -> Iterator[TunnelAssessment]:
         """Each tunnel with each policy, in order of the addresses and of the policies."""
@@ -117,12 +116,22 @@ class TunnelAssessor:
 
 
 def assess_gathered(
-    peers: tuple[str, str], sas: Iterable[GatheredSas], policies: Sequence[Policy]
+    peers: tuple[str, str], sas: int, gathered: Sequence[GatheredSas], policies: Sequence[Policy]
 ) -> list[TunnelAssessment]:
-    """Assess one pair of peers with each policy, as ``TunnelAssessor`` does, from SAs that were gathered before."""
-    tunnel = _Tunnel(states=[_State() for _ in policies])
-    for gathered in sas:
-        tunnel.take(gathered.last, gathered.facts, gathered.assessments, gathered.sas)
+    """Assess one pair of peers with each policy, as ``TunnelAssessor`` does, from SAs that were gathered before.
+
+    What cannot decide may be left out: where an SA shows what was negotiated, all that began before the latest such
+    SA, and all that is not in use.
+
+    Args:
+        sas: how many there are in all.
+    """
+    if len(gathered) == 1:  # as with most pairs of peers
+        ((_, identifier), assessments) = gathered[0].last, gathered[0].assessments
+        return [TunnelAssessment(peers, a.policy, sas, a, identifier, False) for a in assessments]
+    tunnel = _Tunnel(sas, states=[_State() for _ in policies])
+    for found in gathered:
+        tunnel.take(found.last, found.facts, found.assessments)
     return list(_assessed(peers, tunnel, policies))
 
 

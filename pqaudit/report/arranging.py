@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from pqaudit.finding.query import Query
+from pqaudit.report.case_key import facts_of_case
 from pqaudit.report.store import Cursor, Store, one
+from pqaudit.rules.registry import Registry
 
 # Times are compared without their Z, so that those of different resolution compare as text.
 _BEGAN = "rtrim(begun, 'Z')"
@@ -41,10 +43,21 @@ _TUNNELS = """
         JOIN sas USING (tunnel, position)
     ORDER BY tunnel
 """
-_GATHERED = """
-    CREATE TABLE gathered AS SELECT tunnel, kind, count(*) AS sas, max(position) AS position FROM sas
-    GROUP BY tunnel, kind ORDER BY tunnel, kind
+# Of each tunnel the SAs that can decide; pqaudit.policy.tunnel tells which cannot.
+_GATHERED = f"""
+    CREATE TABLE gathered AS
+    WITH last_of_kind AS (
+        SELECT tunnel, kind, max(position) AS position, max({_BEGAN}) AS began FROM sas GROUP BY tunnel, kind
+    ), flagged AS (
+        SELECT last_of_kind.*, negotiated, unseen FROM last_of_kind JOIN flags ON number = kind
+    ), latest AS (
+        SELECT tunnel, max(began) FILTER (WHERE negotiated) AS latest FROM flagged GROUP BY tunnel
+    )
+    SELECT tunnel, kind, position FROM flagged JOIN latest USING (tunnel)
+    WHERE latest IS NULL OR negotiated AND began = latest OR unseen AND began >= latest
+    ORDER BY tunnel, kind
 """
+_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +96,9 @@ def arrange(store: Store, query: Query) -> Arranged:
             cursor.execute(create)
         for table in ("places", "findings"):
             cursor.execute(f"DROP TABLE {table}")
-        for create in (_TUNNELS, _GATHERED):
-            cursor.execute(create)
+        cursor.execute(_TUNNELS)
+        _flag(cursor, store.registry)
+        cursor.execute(_GATHERED)
         return Arranged(
             superseded,
             one(cursor, "SELECT count(*) FROM sas"),
@@ -97,6 +111,23 @@ def arrange(store: Store, query: Query) -> Arranged:
             one(cursor, f"SELECT arg_min(begun, {_BEGAN}) FROM sas"),
             one(cursor, f"SELECT arg_max(begun, {_BEGAN}) FROM sas"),
         )
+
+
+def _flag(cursor: Cursor, registry: Registry) -> None:
+    """Make table ``flags``: whether SAs of a kind show what was negotiated, or are in use and do not show it."""
+    cursor.execute("CREATE TABLE flags (number BIGINT, negotiated BOOLEAN, unseen BOOLEAN)")
+    first = 0
+    of_page = "SELECT number, meaning FROM kinds WHERE number >= ? AND number < ?"
+    while kinds := cursor.execute(of_page, [first, first + _AT_ONCE]).fetchall():
+        facts = [facts_of_case(json.loads(meaning), registry) for _, meaning in kinds]
+        values = [
+            [number for number, _ in kinds],
+            [fact.negotiated for fact in facts],
+            [fact.in_use and not fact.negotiated for fact in facts],
+        ]
+        columns = "SELECT unnest(?::BIGINT[]), unnest(?::BOOLEAN[]), unnest(?::BOOLEAN[])"
+        cursor.execute(f"INSERT INTO flags {columns}", values)
+        first += _AT_ONCE
 
 
 def _drop_superseded(cursor: Cursor) -> int:

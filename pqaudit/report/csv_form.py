@@ -6,13 +6,15 @@ cells get an apostrophe in front. Control characters, which could end a cell, ar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import BinaryIO
 
 from pqaudit.outputs.escape import printable
 from pqaudit.report.model import Case, Peer, Report, Sa, State, Tunnel
-from pqaudit.report.words import algorithm, deciding, evidence_words, exchanges
+from pqaudit.report.words import algorithm, deciding, exchanges
 
 # Those of full width are taken for the others in East Asian settings.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -83,7 +85,7 @@ def _state(state: State) -> list[str]:
         sa.begun,
         sa.initiator[0].address,
         *_negotiated(sa.case),
-        _joined(map(evidence_words, sa.evidence)),
+        _evidence(sa.evidence_json),
     ]
 
 
@@ -113,7 +115,13 @@ def _sa_lines(sas: Iterable[Sa]) -> Iterator[str]:
             kept[case.number] = ",".join(map(cell, _of_case(case)))
         ends = ((*_peer(peer), str(port)) for peer, port in (sa.initiator, sa.responder))
         own = ",".join(map(cell, (sa.id, sa.begun, sa.ended, *(text for end in ends for text in end))))
-        yield f"{own},{kept[case.number]},{cell(_joined(map(evidence_words, sa.evidence)))}"
+        yield f"{own},{kept[case.number]},{cell(_evidence(sa.evidence_json))}"
+
+
+# A tunnel has a row for each policy, and most rest on the same SA.
+@lru_cache(maxsize=4)
+def _evidence(evidence: str) -> str:
+    return _joined(f"{e['file']}, frame {e['frame']}: {e['what']}" for e in json.loads(evidence))
 
 
 def _of_case(case: Case) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pqaudit.report.model import Input
 from pqaudit.report.store import Store
 
 # Lines that are given to the database at once; more takes more memory, and less more time.
-_PART = 8 * 1024 * 1024
+_PART = 16 * 1024 * 1024
 _MOST_WORKERS = 4
 # Numbers of findings in one input; no file has so many lines.
 _SPAN = 1 << 40

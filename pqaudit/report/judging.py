@@ -21,7 +21,7 @@ from pqaudit.rules.registry import Registry
 KNOWN = "="
 _MOST_VENDORS = 8
 _TIME = "2026-01-01T00:00:00Z"
-_BESIDE_OWN = ("network", "observer", "rule")
+_BESIDE_OWN = ("observer", "rule")
 
 
 def case_of(text: str, registry: Registry) -> str | None:

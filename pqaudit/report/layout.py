@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_LONGEST_ID = 512  # as pqaudit.finding.shape has it
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _NUMBER = r"(?:0|[1-9]\d{0,17})"
 _TIME = r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z"
@@ -63,11 +64,14 @@ _OWN = (
     "anomalies",
     "evidence",
     "capture",
+    "record",
 )
-_LATER = ("record",)  # a finding without its evidence is read too, and nothing here depends on it
+_WITHOUT_RECORD = _OWN[:-1]  # a finding without its evidence is read too
+# Nobody reads these here; that they are JSON is enough.
+_UNREAD = ("network", "advice", "capabilities", "record")
 
-# The database takes a comma behind the last member for JSON, and NaN for a number; only ``record``, which nobody reads
-# here, could hide one.
+# The database takes a comma behind the last member for JSON, and NaN for a number; only what nobody reads here could
+# hide one.
 _COMMA = r",\s*[\]}]"
 
 # Parts that Python judges, in the order in which their texts are put together, one a line.
@@ -76,7 +80,7 @@ CASE_PARTS = (
     *("selected", "deviations", "weaknesses"),
     *("ike.version", "observed.exchanges", "related.probably_rekeyed_from"),
 )
-REST_PARTS = ("network", "observer", "rule", "offered", "advice", "observations", "capabilities")
+REST_PARTS = ("observer", "rule", "offered", "observations")
 
 
 def _quoted(text: str) -> str:
@@ -87,7 +91,8 @@ def _quoted_list(texts: Iterable[str]) -> str:
     return "[" + ", ".join(map(_quoted, texts)) + "]"
 
 
-_PATHS = [f'$."{name}"' for name in _TOP[:-1]] + [f"$.pqaudit.{name}" for name in _OWN]
+_PATHS = [f'$."{name}"' for name in _TOP[:-1] if name not in _UNREAD]
+_PATHS += [f"$.pqaudit.{name}" for name in _OWN if name not in _UNREAD]
 _PLACES = {path.removeprefix("$.pqaudit.").strip('$."'): place for place, path in enumerate(_PATHS, 1)}
 
 
@@ -136,7 +141,7 @@ def take_apart(valid: bool) -> str:
     extracted, keys = _EXTRACTED, _KEYS
     if not valid:
         extracted, keys = (f"CASE WHEN json_valid(line) THEN {what} END" for what in (extracted, keys))
-    own = " OR ".join(f"k[2] = {_quoted_list(names)}" for names in (_OWN, _OWN + _LATER))
+    names = ", ".join(f"[{_quoted_list(_TOP)}, {_quoted_list(own)}]" for own in (_OWN, _WITHOUT_RECORD))
     return f"""
         WITH lines AS (
             SELECT unnest(list) AS line, generate_subscripts(list, 1) AS number
@@ -155,9 +160,9 @@ def take_apart(valid: bool) -> str:
             FROM parts
         ), judged AS (
             SELECT *, CASE WHEN origin_found = 'null' THEN 'null' ELSE '{{}}' END AS origin,
-                coalesce(NOT regexp_matches(line, {_quoted(_COMMA)}) AND k[1] = {_quoted_list(_TOP)} AND ({own})
+                coalesce(NOT regexp_matches(line, {_quoted(_COMMA)}) AND k IN ({names})
                     AND regexp_full_match({_part("@timestamp")}, {_quoted(f'"{_TIME}"')})
-                    AND event.id != '' AND source.ip != '' AND destination.ip != ''
+                    AND length(event.id) BETWEEN 1 AND {_LONGEST_ID} AND source.ip != '' AND destination.ip != ''
                     AND try_cast(source.port AS INTEGER) <= 65535 AND try_cast(destination.port AS INTEGER) <= 65535
                     AND regexp_full_match({_part("ike")}, {_quoted(_IKE)}) AND exchanges != '' AND origin_found != ''
                     AND regexp_full_match({_part("evidence")}, {_quoted(_EVIDENCE)})

@@ -204,12 +204,12 @@ class TunnelRows(Rows[Tunnel]):
         earlier = "NULL" if self._lens.baseline is None else "states"
         join = "" if self._lens.baseline is None else "LEFT JOIN earlier USING (a, b)"
         heads = (
-            f"SELECT tunnel, a, b, makers, {earlier} FROM tunnels {join} "
+            f"SELECT tunnel, a, b, sas, makers, {earlier} FROM tunnels {join} "
             "WHERE tunnel >= $1 AND tunnel < $2 ORDER BY tunnel"
         )
         # That the SA is of the page too lets the database pass over what is not.
         rows = (
-            f"SELECT {columns}, gathered.tunnel, gathered.sas FROM gathered JOIN sas USING (position) "
+            f"SELECT {columns}, gathered.tunnel FROM gathered JOIN sas USING (position) "
             "WHERE gathered.tunnel >= $1 AND gathered.tunnel < $2 AND sas.tunnel >= $1 AND sas.tunnel < $2 "
             "ORDER BY gathered.tunnel, gathered.kind"
         )
@@ -219,11 +219,9 @@ class TunnelRows(Rows[Tunnel]):
                 yield cursor.execute(heads, page).fetchall(), cursor.execute(rows, page).fetchall()
 
     def _standing(self, head: Row, rows: list[Row], known: dict[int, _Known]) -> Standing:
-        _, a, b, _, earlier = head
-        gathered = [
-            GatheredSas(known[row[8]].facts, known[row[8]].case.assessments, row[11], _order(row)) for row in rows
-        ]
-        assessments = assess_gathered((a, b), gathered, self._lens.policies)
+        _, a, b, sas, _, earlier = head
+        gathered = [GatheredSas(known[row[8]].facts, known[row[8]].case.assessments, _order(row)) for row in rows]
+        assessments = assess_gathered((a, b), sas, gathered, self._lens.policies)
         return Standing((a, b), assessments, None if earlier is None else statuses(earlier))
 
     def _made(self, head: Row, rows: list[Row], sas: list[Sa]) -> Tunnel:
@@ -240,10 +238,10 @@ class TunnelRows(Rows[Tunnel]):
         peer = self._lens.assets.peer
         return Tunnel(
             (peer(standing.peers[0]), peer(standing.peers[1])),
-            sum(row[11] for row in rows),
+            head[3],
             max(negotiated, key=lambda found: found[0])[1] if negotiated else None,
             tuple(states),
-            _vendors(standing.peers, head[3]),
+            _vendors(standing.peers, head[4]),
         )
 
 

@@ -40,12 +40,15 @@ class Store(AbstractContextManager["Store"]):
 
     Lines may be added from several threads at once. Each finding has a number; of several of one SA the one with the
     highest counts.
+
+    Attributes:
+        registry: names of algorithms.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._folder = TemporaryDirectory(prefix="pqaudit-report-")
         folder = Path(self._folder.name)
-        self._registry = registry
+        self.registry = registry
         self._lock = Lock()
         self._meanings: dict[str, Callable[[str], str | None]] = {
             "cases": lambda text: case_of(text, registry),
@@ -89,10 +92,10 @@ class Store(AbstractContextManager["Store"]):
             Numbers of lines that hold something else, and what is wrong with them.
         """
         with self.cursor() as cursor:
-            self._take_apart(cursor, text, before)
-            self._judge(cursor)
-            cursor.execute(_ADD)
-            doubtful = cursor.execute(_DOUBTFUL).fetchall()
+            staged = self._take_apart(cursor, text, before)
+            if self._add_staged(cursor) == staged:
+                return []
+            doubtful = cursor.execute("SELECT number, line FROM staged ORDER BY number").fetchall()
             return self._add_doubtful(cursor, [(number, line.encode()) for number, line in doubtful])
 
     def add_octets(self, lines: Iterable[tuple[int, bytes]]) -> list[tuple[int, str]]:
@@ -114,12 +117,12 @@ class Store(AbstractContextManager["Store"]):
         finally:
             cursor.close()
 
-    def _take_apart(self, cursor: Cursor, text: str, before: int) -> None:
+    def _take_apart(self, cursor: Cursor, text: str, before: int) -> int:
         create = "CREATE OR REPLACE TEMP TABLE staged AS SELECT * REPLACE (number + $2 AS number) FROM ({})"
         try:
-            cursor.execute(create.format(take_apart(valid=True)), [text, before])
+            return _changed(cursor.execute(create.format(take_apart(valid=True)), [text, before]))
         except duckdb.InvalidInputException:
-            cursor.execute(create.format(take_apart(valid=False)), [text, before])
+            return _changed(cursor.execute(create.format(take_apart(valid=False)), [text, before]))
 
     def _add_doubtful(self, cursor: Cursor, lines: Iterable[tuple[int, bytes]]) -> list[tuple[int, str]]:
         rows: list[Row] = []
@@ -131,14 +134,26 @@ class Store(AbstractContextManager["Store"]):
                 wrong.append((number, str(error)))
             else:
                 if finding is not None:
-                    rows.append(_row(number, finding, self._registry))
+                    rows.append(_row(number, finding, self.registry))
         if rows:
             columns = ", ".join(f"unnest(?::{kind}[]) AS {name}" for name, kind in COLUMNS.items())
             values = [list(column) for column in zip(*rows, strict=True)]
             cursor.execute(f"CREATE OR REPLACE TEMP TABLE staged AS SELECT {columns}", values)
-            self._judge(cursor)
-            cursor.execute(_ADD)
+            self._add_staged(cursor)
         return wrong
+
+    def _add_staged(self, cursor: Cursor) -> int:
+        """Add what was taken apart for certain; how many that were, the others are left."""
+        staged = int(one(cursor, "SELECT count(*) FROM staged"))
+        added = _changed(cursor.execute(_ADD))
+        if added < staged:  # what it shares with others was not all seen before
+            cursor.execute(_DROP_ADDED)
+            self._judge(cursor)
+            more = _changed(cursor.execute(_ADD))
+            if more and added + more < staged:
+                cursor.execute(_DROP_ADDED)
+            added += more
+        return added
 
     def _judge(self, cursor: Cursor) -> None:
         """Find the meaning of every text that was not seen before."""
@@ -172,7 +187,12 @@ _ADD = f"""
         destination_port, case_text_.number, rest_text_.number, maker_text_.number, evidence, captures
     FROM staged {_JOINS} WHERE {_GOOD}
 """
-_DOUBTFUL = f"SELECT staged.number, line FROM staged {_JOINS} WHERE NOT ({_GOOD}) ORDER BY staged.number"
+_DROP_ADDED = f"DELETE FROM staged WHERE number IN (SELECT staged.number FROM staged {_JOINS} WHERE {_GOOD})"
+
+
+def _changed(cursor: Cursor) -> int:
+    """How many rows a statement wrote."""
+    return int(cursor.fetchall()[0][0])
 
 
 def _row(number: int, finding: Document, registry: Registry) -> Row:
