@@ -10,7 +10,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-_NAME = re.compile(r"ike-(\d{8,})-\d{8}T\d{6}Z\.pcapng")
+_NAME = re.compile(r"ike-(\d{8,})-\d{8}T\d{6}\.\d{6}Z\.pcapng")
 _MOST_SECONDS = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 
@@ -61,11 +61,13 @@ class Stock:
     def new_name(self, moment: int) -> str:
         """A name that was never given before, sorting behind all others.
 
-        ``moment`` is that of the first packet, in nanoseconds since 1970.
+        ``moment`` is that of the first packet, in nanoseconds since 1970. Its microseconds make the name new even where
+        somebody deleted the latest files, so that their numbers are given again after a restart.
         """
         self._number += 1
-        seconds = min(max(moment // 1_000_000_000, 0), _MOST_SECONDS)
-        return f"ike-{self._number:08}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(seconds))}.pcapng"
+        seconds, rest = divmod(max(moment, 0), 1_000_000_000)
+        written = time.strftime("%Y%m%dT%H%M%S", time.gmtime(min(seconds, _MOST_SECONDS)))
+        return f"ike-{self._number:08}-{written}.{rest // 1000:06}Z.pcapng"
 
     def add(self, file: StockFile) -> None:
         """A file that is finished."""

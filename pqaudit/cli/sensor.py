@@ -17,7 +17,7 @@ import click
 
 from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
 from pqaudit.cli.exit_codes import ExitCode
-from pqaudit.cli.reading import custom_rules, port_option, rulebook_or_exit, rules_option, tunnels_option
+from pqaudit.cli.reading import custom_rules, port_option, rulebook_or_exit, rules_option
 from pqaudit.cli.server_options import ServerOptions, connection_options, connection_or_exit
 
 if TYPE_CHECKING:
@@ -136,7 +136,12 @@ _EXPIRY_SECONDS = 60.0
 @click.option("--quiet", is_flag=True, help="No line in the log for each finding.")
 @click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
 @port_option
-@tunnels_option
+@click.option(
+    "--tunnels/--no-tunnels",
+    default=False,
+    help="Look for IKE inside tunnels such as GRE and VXLAN; all that such tunnels carry is then looked at.  "
+    "[default: no-tunnels]",
+)
 @rules_option
 @connection_options()
 @spool_options

@@ -81,7 +81,7 @@ def connection_options(
             help=f"File whose first line is the encoded API key; else {API_KEY_VARIABLE}.",
         ),
         click.option(
-            "--user",
+            "--elasticsearch-user",
             f"{_PREFIX}user",
             metavar="NAME",
             envvar=USER_VARIABLE,
@@ -163,7 +163,7 @@ def connection_or_exit(options: ServerOptions, environment: Mapping[str, str] = 
         # Without a URL other settings in the environment are idle, but an option is a mistake.
         idle = sorted(options.given - {"timeout"})
         if idle:
-            option = "--" + idle[0].replace("_", "-")
+            option = "--elasticsearch-user" if idle[0] == "user" else "--" + idle[0].replace("_", "-")
             raise click.UsageError(f"{option} needs a server: give {options.url_option} or {URL_VARIABLE}")
         return None
     api_key = environment.get(API_KEY_VARIABLE) or None

@@ -103,7 +103,7 @@ def test_what_is_kept_is_what_tshark_reads(tmp_path: Path) -> None:
         found, notes = read(path)
     assert notes == []
     assert [content(one) for one in found] == [content(one) for one in frames]
-    assert path.name == "ike-00000001-20231114T221320Z.pcapng"
+    assert path.name == "ike-00000001-20231114T221320.001001Z.pcapng"
     fields = ["number", "time_epoch", "cap_len", "len", "interface_name", "encap_type"]
     command = [require("tshark"), "-n", "-r", str(path), "-T", "fields"]
     for field in fields:
@@ -227,7 +227,7 @@ def test_a_restart_goes_on_with_new_files(tmp_path: Path) -> None:
         early.time = 10**9
         ring.add(early)
     assert read(files(tmp_path)[-1])[0][0].data[7] == 9
-    assert files(tmp_path)[-1].name.endswith("-19700101T000001Z.pcapng")
+    assert files(tmp_path)[-1].name.endswith("-19700101T000001.000000Z.pcapng")
 
 
 def test_a_smaller_bound_after_a_restart(tmp_path: Path) -> None:
@@ -244,10 +244,10 @@ def test_a_smaller_bound_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
-    others = ["notes.txt", "ike-1-20231114T221320Z.pcapng", "ike-00000009-20231114T221320Z.pcapng.gz"]
+    others = ["notes.txt", "ike-1-20231114T221320.001001Z.pcapng", "ike-00000009-20231114T221320.001001Z.pcapng.gz"]
     for name in others:
         (tmp_path / name).write_bytes(bytes(5 * LEAST_FILE_OCTETS))
-    folder = tmp_path / "ike-00000003-20231114T221320Z.pcapng"
+    folder = tmp_path / "ike-00000003-20231114T221320.001001Z.pcapng"
     folder.mkdir()
     with PacketRing(str(tmp_path), RingOptions(LEAST_FILE_OCTETS, LEAST_FILE_OCTETS)) as ring:
         for number in range(200):
@@ -259,12 +259,12 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_name_that_somebody_took_is_not_overwritten(tmp_path: Path) -> None:
     with PacketRing(str(tmp_path)) as ring:
-        taken = tmp_path / "ike-00000001-20231114T221320Z.pcapng"
+        taken = tmp_path / "ike-00000001-20231114T221320.001001Z.pcapng"
         taken.write_bytes(b"mine")
         place = ring.add(frame(1))
     assert taken.read_bytes() == b"mine"
     assert place is not None
-    assert place.file == str(tmp_path / "ike-00000002-20231114T221320Z.pcapng")
+    assert place.file == str(tmp_path / "ike-00000002-20231114T221320.001001Z.pcapng")
 
 
 def test_a_file_deleted_by_somebody_else_is_given_up(tmp_path: Path) -> None:

@@ -106,14 +106,19 @@ def test_a_later_revision_is_left_alone(search_server: Node) -> None:
     ("arguments", "environment", "code", "words"),
     [
         ([], {}, 2, "give the server with --url"),
-        (["--user", "u"], {}, 2, "--user needs a server: give --url or PQAUDIT_ELASTICSEARCH_URL"),
-        (["--url", "http://127.0.0.1:9", "--user", "u"], {}, 2, "needs a password"),
+        (
+            ["--elasticsearch-user", "u"],
+            {},
+            2,
+            "--elasticsearch-user needs a server: give --url or PQAUDIT_ELASTICSEARCH_URL",
+        ),
+        (["--url", "http://127.0.0.1:9", "--elasticsearch-user", "u"], {}, 2, "needs a password"),
         (["--url", f"http://u:{SECRET}@127.0.0.1:9"], {}, 2, "the URL holds credentials"),
         (["--url", "http://127.0.0.1:9", "--retention", "0"], {}, 2, "--retention"),
         (["--url", "http://127.0.0.1:9"], {}, 5, "cannot be reached"),
-        (["--url", "http://127.0.0.1:9", "--user", "u"], {"PASSWORD": SECRET}, 5, "cannot be reached"),
+        (["--url", "http://127.0.0.1:9", "--elasticsearch-user", "u"], {"PASSWORD": SECRET}, 5, "cannot be reached"),
         (["--url", "http://127.0.0.1:9"], {"API_KEY": SECRET, "USER": "u", "PASSWORD": SECRET}, 2, "not both"),
-        (["--url", "http://127.0.0.1:9", "--user", "u"], {"API_KEY": SECRET}, 2, "needs a password"),
+        (["--url", "http://127.0.0.1:9", "--elasticsearch-user", "u"], {"API_KEY": SECRET}, 2, "needs a password"),
         (["--url", "http://127.0.0.1:9", "--ca-file", "none.pem"], {}, 2, "needs a URL that begins with https"),
     ],
 )

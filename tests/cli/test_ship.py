@@ -239,7 +239,7 @@ def test_wrong_credentials_then_right_ones(node: Node, user: User, tmp_path: Pat
             [{"PQAUDIT_ELASTICSEARCH_API_KEY": SECRET}],
             [{"PQAUDIT_ELASTICSEARCH_USER": "auditor", "PQAUDIT_ELASTICSEARCH_PASSWORD": PASSWORD}],
             [{}, "--api-key-file", key],
-            [{}, "--user", "auditor", "--password-file", password],
+            [{}, "--elasticsearch-user", "auditor", "--password-file", password],
         ):
             environment, *options = right
             assert isinstance(environment, dict)

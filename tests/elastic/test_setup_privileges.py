@@ -66,12 +66,14 @@ def test_setup_with_wrong_credentials(search_server: Node, tmp_path: Path) -> No
     secret = tmp_path / "password"
     secret.write_text("wrong-password\n")
     with Proxy(search_server, users={"admin": "right"}) as proxy:
-        done = run("setup", "--url", proxy.url, "--user", "admin", "--password-file", secret)
+        done = run("setup", "--url", proxy.url, "--elasticsearch-user", "admin", "--password-file", secret)
         assert done.returncode == 6
         assert "refuses the credentials" in done.stderr
         assert "wrong-password" not in done.stderr
         secret.write_text("right\n")
-        assert run("setup", "--url", proxy.url, "--user", "admin", "--password-file", secret).returncode == 0
+        assert (
+            run("setup", "--url", proxy.url, "--elasticsearch-user", "admin", "--password-file", secret).returncode == 0
+        )
 
 
 def test_setup_over_tls(search_server: Node, tmp_path: Path) -> None:
