@@ -132,7 +132,7 @@ def _value(line: bytes) -> object:
 
 def _bounded_line(file: Octets, begun: bytes = b"") -> tuple[bytes, bool]:
     """The next line, and whether it is whole; of one that is too long the beginning, and the rest is passed over."""
-    line = begun + file.readline(LONGEST_LINE)
+    line = begun + file.readline(LONGEST_LINE - len(begun))
     if len(line) < LONGEST_LINE or line.endswith(b"\n"):
         return line, True
     rest = line
