@@ -92,7 +92,7 @@ def read_assets(octets: bytes, path: Path) -> Assets:
             continue
         assets[network], lines[network] = asset, line
     if problems:
-        raise AssetsError(problems)
+        raise AssetsError(sorted(problems, key=lambda problem: problem.line))
     return Assets(assets)
 
 

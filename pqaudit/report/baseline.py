@@ -13,7 +13,7 @@ from pqaudit.finding.json_text import DamagedJsonError, JsonText, Octets
 from pqaudit.policy.assess import Status
 from pqaudit.report.case_key import dump
 from pqaudit.report.model import KIND, SCHEMA_VERSION
-from pqaudit.report.store import Store
+from pqaudit.report.store import Store, one
 
 _LONGEST = 16 * 1024 * 1024
 _LONGEST_OTHER = 256 * 1024 * 1024
@@ -61,9 +61,12 @@ def read_baseline(file: Octets, store: Store) -> Baseline:
                 if len(rows) >= _AT_ONCE:
                     flush()
             flush()
-            return Baseline(date.fromisoformat(head["as_of"]), tuple(sorted(p["id"] for p in head["policies"])))
+            if one(cursor, "SELECT count(*) - count(DISTINCT a || ' ' || b) FROM earlier"):
+                raise ValueError
+            policies = {part["id"]: part for part in head["policies"]}
+            return Baseline(date.fromisoformat(head["as_of"]), tuple(sorted(policies)))
         except (DamagedJsonError, KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f": {error}" if isinstance(error, DamagedJsonError | BaselineError) else ""
+            reason = f": the document {error}" if isinstance(error, DamagedJsonError) else ""
             raise BaselineError(f"it is no report that pqaudit wrote as JSON{reason}") from error
 
 
@@ -73,7 +76,8 @@ def _tunnels(text: JsonText, head: dict[str, Any]) -> Iterator[tuple[str, str, s
         if name != "tunnels":
             head[name] = text.value(_LONGEST_OTHER)
             continue
-        if head["kind"] != KIND or head["schema_version"] != SCHEMA_VERSION:
+        ours = head["kind"] == KIND and head["schema_version"] == SCHEMA_VERSION
+        if not ours or not isinstance(head["policies"], list):
             raise ValueError
         for _, tunnel in text.items(_LONGEST):
             a, b = sorted(canonical_address(peer["address"]) for peer in tunnel["peers"])
