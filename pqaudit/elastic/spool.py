@@ -27,6 +27,7 @@ DEFAULT_AGE = 30 * 86_400.0
 _BUSY_SECONDS = 60.0
 _DROPPED_AT_ONCE = 64
 _SCHEMA = 1
+_PAGE = 16 << 10  # octets; several findings fit, and SQLite checkpoints by the number of pages
 
 ADDED = "added"
 DELIVERED = "delivered"
@@ -39,9 +40,14 @@ CREATE TABLE IF NOT EXISTS queue (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, home TEXT NOT NULL, added REAL NOT NULL,
     octets INTEGER NOT NULL, body BLOB NOT NULL
 );
+CREATE INDEX IF NOT EXISTS by_age ON queue (added);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+
+
+# One encoder for all: json.dumps makes a new one for each call with separators.
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class SpoolError(Exception):
@@ -121,6 +127,7 @@ class Spool:
             if new:
                 path.chmod(0o600)
                 database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                database.execute(f"PRAGMA page_size = {_PAGE}")
             database.execute("PRAGMA journal_mode = WAL")
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA):
@@ -147,7 +154,7 @@ class Spool:
         now = time.time()
         rows = []
         for finding in findings:
-            body = json.dumps(finding, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+            body = _dump(finding).encode("utf-8", "replace")
             rows.append((finding["event"]["id"], index_of(finding), now, len(body), body))
         with self._lock, self._transaction():
             self._database.executemany("INSERT INTO queue (id, home, added, octets, body) VALUES (?, ?, ?, ?, ?)", rows)
