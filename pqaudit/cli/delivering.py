@@ -157,7 +157,9 @@ class Delivering:
         custom: CustomRules | None,
         *,
         for_ever: bool = False,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
+        self._tell = tell or (lambda text: _say(f"note: {text}"))
         self._for_ever = for_ever
         self._connection = connection
         self._options = options
@@ -175,7 +177,7 @@ class Delivering:
             spool = stack.enter_context(opened_spool(self._options, self._connection))
             merger = Merger(self._rulebook, self._custom)
             self._delivery = Delivery(
-                spool, lambda: _prepared(self._connection), merger.merge, DeadLetters(spool.folder), tell=_tell
+                spool, lambda: _prepared(self._connection), merger.merge, DeadLetters(spool.folder), tell=self._hear
             )
             self.shipment = stack.enter_context(Shipment(self._delivery, for_ever=self._for_ever))
             self._stack = stack.pop_all()
@@ -185,6 +187,9 @@ class Delivering:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    def _hear(self, error: ServerError | None) -> None:
+        self._tell("the server takes findings again" if error is None else f"{error}; findings wait in the spool")
 
     @property
     def waiting(self) -> int:
@@ -267,10 +272,6 @@ class Delivering:
 
 def _say(text: str) -> None:
     click.echo(f"pqaudit: {text}", err=True)
-
-
-def _tell(error: ServerError | None) -> None:
-    _say("note: " + ("the server takes findings again" if error is None else f"{error}; findings wait in the spool"))
 
 
 def _prepared(connection: Connection) -> Server:

@@ -7,11 +7,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import RawIOBase
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -236,15 +238,16 @@ def _run(
     from pqaudit.sensor.capturing import CaptureProcess
     from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
     from pqaudit.sensor.log import Log
-    from pqaudit.sensor.loop import Sensor
+    from pqaudit.sensor.loop import NOT_KEPT, Sensor
     from pqaudit.sensor.metrics import MetricsError, MetricsServer
     from pqaudit.sensor.notify import Notifier
-    from pqaudit.sensor.sinks import LineSink, SpoolSink
+    from pqaudit.sensor.sinks import AllSinks, LineSink, SpoolSink
     from pqaudit.sensor.source import CaptureEndedError
     from pqaudit.sensor.view import LiveView
     from pqaudit.sensor.watch import Timing, Watch
 
     stopping = _stopping()
+    told: deque[str] = deque(maxlen=100)  # by the thread that delivers
     notifier = Notifier.from_environment()
     with ExitStack() as stack:
         source = CaptureProcess(options)
@@ -263,11 +266,13 @@ def _run(
         delivering: Delivering | None = None
         sinks: list[Sink] = []
         if connection is not None:
-            delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom, for_ever=True))
+            delivering = stack.enter_context(
+                Delivering(connection, spool, rulebook, custom, for_ever=True, tell=told.append)
+            )
             status.server = connection.url
             sinks.append(SpoolSink(delivering.shipment))
         if output is not None:
-            sinks.append(LineSink(stack.enter_context(_opened(output))))
+            sinks.append(LineSink(stack.enter_context(_opened(output)), output))
         if metrics is not None:
             try:
                 stack.enter_context(MetricsServer(metrics, status))
@@ -284,12 +289,12 @@ def _run(
             timing=Timing(idle=idle_hours * _HOUR),
             custom=custom,
         )
-        chores = _Chores(status, delivering, view, log, notifier)
+        chores = _Chores(status, delivering, view, log, notifier, told)
         sensor = Sensor(
             source,
             Decoder(ports=options.ports, tunnels=options.tunnels),
             watch,
-            _Sinks(sinks),
+            AllSinks(sinks),
             status,
             stopping,
             turned=chores.turn,
@@ -309,18 +314,7 @@ def _run(
             notifier.stopping()
             if log is not None:
                 log.stopped(status)
-    return ExitCode.DONE
-
-
-class _Sinks:
-    """All places where findings go; they are safe when each has taken them."""
-
-    def __init__(self, sinks: list[Sink]) -> None:
-        self._sinks = sinks
-
-    def add(self, findings: Sequence[Document]) -> None:
-        for sink in self._sinks:
-            sink.add(findings)
+    return ExitCode.OUTPUT_FAILED if status.counters[NOT_KEPT] else ExitCode.DONE
 
 
 class _Chores:
@@ -333,7 +327,9 @@ class _Chores:
         view: LiveView | None,
         log: Log | None,
         notifier: Notifier,
+        heard: deque[str],
     ) -> None:
+        self._heard = heard
         self._status = status
         self._delivering = delivering
         self._view = view
@@ -345,6 +341,8 @@ class _Chores:
         """Called several times a second."""
         now = time.monotonic()
         status, delivering = self._status, self._delivering
+        while self._heard:
+            self.said(self._heard.popleft())
         if self._is_due("view", now, _VIEW_SECONDS):
             if delivering is not None:
                 status.spooled = delivering.waiting
@@ -384,16 +382,13 @@ def _stopping() -> Event:
 
 
 @contextmanager
-def _opened(output: str) -> Iterator[TextIO]:
-    if output == "-":
-        yield sys.stdout
-        return
+def _opened(output: str) -> Iterator[RawIOBase]:
     try:
-        file = Path(output).open("a", encoding="utf-8")  # noqa: SIM115 - closed below
+        # Unbuffered: see LineSink.
+        with open(1 if output == "-" else output, "ab", buffering=0, closefd=output != "-") as file:
+            yield file
     except OSError as error:
         raise click.UsageError(f"cannot write {output}: {error.strerror}") from error
-    with file:
-        yield file
 
 
 def _account(name: str) -> Account:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
 
-from pqaudit.elastic.bulk import Action, Fate, send_bulk
+from pqaudit.elastic.bulk import Action, Fate, Outcome, send_bulk
 from pqaudit.elastic.dead_letters import DeadLetters, Refusal
 from pqaudit.elastic.errors import Problem, ServerError
 from pqaudit.elastic.pace import Pace
@@ -23,11 +25,24 @@ MERGED = "merged"
 SAME = "already-there"
 RETRIED_ITEMS = "items-sent-again"
 RETRIED_REQUESTS = "requests-sent-again"
+_UNDER_WAY = 2  # bulk requests at a time
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A batch on its way: what was read behind ``after``, what of it was sent, and the answer once it is there."""
+
+    batch: Sequence[Entry]
+    after: int
+    entries: Sequence[Entry]
+    outcomes: Future[list[Outcome]]
 
 
 @dataclass(slots=True)
 class Delivery:
-    """Sends what waits in a spool.
+    """Sends what waits in a spool, the next batch while the server still works on the one before.
+
+    Only sending is done beside; all else happens in the thread that calls, batch after batch.
 
     Attributes:
         connect: reaches the server; called again after it was lost.
@@ -62,34 +77,38 @@ class Delivery:
             OSError: the dead-letter file cannot be written.
         """
         self._quiet_since = time.monotonic()
+        under_way: deque[_Sent] = deque()
         after = 0
-        while not self.stopping.is_set():
-            batch = self.spool.waiting(after, self._pace.documents, self._pace.octets)
-            if not batch:
-                if after == 0:
-                    return
-                after = 0  # those that had to wait are sent again
-                self._rest()
-                continue
-            try:
-                left = self._deliver(batch)
-            except ServerError as error:
-                self._failed(error, batch)
-                continue
-            if len(left) < len(batch):
-                self._quiet_since = time.monotonic()
-            if not left:
-                self.troubled(None)
-            if left:
-                # They are passed over for now: a few that must wait do not hold up the others.
-                self.counters[RETRIED_ITEMS] += len(left)
-                self._pace.shrink()
-                after = batch[-1].seq
-                if len(left) == len(batch):
-                    self._rest()
-            else:
-                self._pace.accepted()
-                after = 0 if after == 0 else batch[-1].seq
+        held = False
+        with ThreadPoolExecutor(_UNDER_WAY, "bulk") as pool:
+            while True:
+                stopping = self.stopping.is_set()
+                # While anything is wrong one request shows whether that is over.
+                most = 1 if self.trouble is not None or self._server is None else _UNDER_WAY
+                if not stopping and len(under_way) < most:
+                    batch = self.spool.waiting(after, self._pace.documents, self._pace.octets)
+                    if batch:
+                        under_way.append(self._send(pool, batch, after))
+                        after = batch[-1].seq
+                        continue
+                if not under_way:
+                    if stopping or after == 0:
+                        return
+                    after = 0  # those that were passed over are sent again
+                    if held:
+                        held = False
+                        self._rest()
+                    continue
+                sent = under_way.popleft()
+                try:
+                    held |= self._settle(sent)
+                except ServerError as error:
+                    for other in under_way:
+                        with contextlib.suppress(ServerError):  # it stays in the spool, and fails again if it must
+                            held |= self._settle(other)
+                    under_way.clear()
+                    after = sent.after
+                    self._failed(error, sent.batch)
 
     def patient_for(self, seconds: float) -> None:
         """Give up after so many seconds, from now on, without any progress."""
@@ -119,18 +138,47 @@ class Delivery:
                 raise
             self.troubled(error)
 
-    def _deliver(self, batch: Sequence[Entry]) -> list[Entry]:
-        """Deliver a batch; gives those that must wait. All others have left the spool."""
-        server = self.reach()
+    def _send(self, pool: Executor, batch: Sequence[Entry], after: int) -> _Sent:
         first: dict[str, Entry] = {}
         for entry in batch:
-            first.setdefault(entry.id, entry)  # a namesake stays in the spool and meets it there in the next batch
-        outcomes = send_bulk(server, [Action("create", e.home, e.id, e.body) for e in first.values()])
+            first.setdefault(entry.id, entry)  # a namesake stays in the spool and meets it there on the next way round
+        actions = [Action("create", e.home, e.id, e.body) for e in first.values()]
+        outcomes: Future[list[Outcome]] = Future()
+        try:
+            outcomes = pool.submit(send_bulk, self.reach(), actions)
+        except ServerError as error:
+            outcomes.set_exception(error)
+        return _Sent(batch, after, list(first.values()), outcomes)
+
+    def _settle(self, sent: _Sent) -> bool:
+        """Finish a batch once the server has answered; true when some of it must wait.
+
+        Raises:
+            ServerError: a request failed as a whole; what is not finished is still in the spool.
+        """
+        left = self._deliver(sent)
+        if len(left) < len(sent.batch):
+            self._quiet_since = time.monotonic()
+        if not left:
+            self.troubled(None)
+            self._pace.accepted()
+            return False
+        # They are passed over for now: a few that must wait do not hold up the others.
+        self.counters[RETRIED_ITEMS] += len(left)
+        self._pace.shrink()
+        if len(left) == len(sent.batch):
+            self._rest()
+        return True
+
+    def _deliver(self, sent: _Sent) -> list[Entry]:
+        """Do what the answer asks for; gives the entries that must wait. All others have left the spool."""
+        outcomes = sent.outcomes.result()
+        server = self.reach()
         created: dict[str, Entry] = {}
         known: dict[str, Entry] = {}
         later: list[Entry] = []
         refused: list[Refusal] = []
-        for entry, outcome in zip(first.values(), outcomes, strict=True):
+        for entry, outcome in zip(sent.entries, outcomes, strict=True):
             if outcome.fate is Fate.DONE:
                 created[entry.id] = entry
             elif outcome.fate is Fate.CONFLICT:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import TextIO
+from io import RawIOBase
 
 from pqaudit.elastic.shipment import Shipment
 from pqaudit.elastic.spool import SpoolError
 from pqaudit.finding.document import Document
-from pqaudit.sensor.loop import SinkError
+from pqaudit.sensor.loop import Sink, SinkError
 
 
 class SpoolSink:
@@ -28,18 +28,53 @@ class SpoolSink:
 
 
 class LineSink:
-    """Findings as JSON lines; each call is on its way to the reader, or on disk, when it returns."""
+    """Findings as JSON lines; they are with the reader, or on disk, when ``add`` returns.
 
-    def __init__(self, out: TextIO) -> None:
+    Args:
+        out: an unbuffered file, so that nothing is left to be written when the disk has room again or never.
+        name: how it is called in messages.
+    """
+
+    def __init__(self, out: RawIOBase, name: str) -> None:
         self._out = out
+        self._name = name
 
     def add(self, findings: Sequence[Document]) -> None:
         """Write findings."""
-        lines = [json.dumps(finding, separators=(",", ":")) for finding in findings]
+        lines = b"".join(json.dumps(finding, separators=(",", ":")).encode() + b"\n" for finding in findings)
         try:
-            self._out.write("\n".join(lines) + "\n")
-            self._out.flush()
+            left = memoryview(lines)
+            while left:
+                left = left[self._out.write(left) or 0 :]
             if self._out.seekable():
                 os.fsync(self._out.fileno())
         except OSError as error:
-            raise SinkError(f"{self._out.name} cannot be written: {error.strerror}") from error
+            raise SinkError(f"{self._name} cannot be written: {error.strerror}") from error
+
+
+class AllSinks:
+    """Several places at once; findings are safe when each has taken them.
+
+    What is offered again begins with the same findings, so that those which have taken them already are left out.
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
+        self._taken = [0] * len(sinks)
+
+    def add(self, findings: Sequence[Document]) -> None:
+        """Give findings to all, each once."""
+        failure: SinkError | None = None
+        for number, sink in enumerate(self._sinks):
+            new = findings[self._taken[number] :]
+            if not new:
+                continue
+            try:
+                sink.add(new)
+            except SinkError as error:
+                failure = error
+            else:
+                self._taken[number] = len(findings)
+        if failure is not None:
+            raise failure
+        self._taken = [0] * len(self._sinks)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
+from itertools import count, islice
 from time import monotonic
 from typing import Final
 
@@ -40,6 +40,8 @@ _MOST_PAIRS = 100_000  # whose rekeying is remembered
 _MOST_LOOKS = 500  # SAs looked at in one turn, so that packets are not kept waiting
 _NANOSECONDS = 1_000_000_000
 _MATERIAL_OCTETS = 8
+_SEEN_TO_RUN = b"\x01"
+_NOT_SEEN_TO_RUN = b"\x00"
 _BEFORE = 60 * _NANOSECONDS  # a negotiation may have been missed so long before the first packet that was seen
 _AFTER = 120 * _NANOSECONDS  # and takes so long at most, retransmissions included
 _DECIDING = frozenset((Exchange.IKE_SA_INIT, Exchange.IKE_INTERMEDIATE, Exchange.IKE_AUTH, Exchange.CREATE_CHILD_SA))
@@ -105,7 +107,8 @@ class Watch:
         self.counters: Counter[str] = Counter()
         self.losses: dict[str, LossLog] = {}
         self._lineage = Lineage(rulebook.rekey_within, _MOST_PAIRS)
-        self._agenda: list[tuple[float, Key]] = []
+        self._agenda: list[tuple[float, int, Key]] = []
+        self._order = count()
         self._unsaved: dict[Key, None] = {}
         self._ended: dict[Key, None] = {}
         self._hot: dict[Key, None] = {}  # with evidence in memory, longest unused first
@@ -161,7 +164,8 @@ class Watch:
 
     def _schedule(self, key: Key, tracked: Tracked, due: float) -> None:
         tracked.due = due
-        heapq.heappush(self._agenda, (due, key))
+        # Of those due at one moment the one that spoke first comes first: an SA before the one it was rekeyed to.
+        heapq.heappush(self._agenda, (due, next(self._order), key))
 
     # -- findings out --------------------------------------------------------------------------------------------
 
@@ -169,7 +173,7 @@ class Watch:
         """The findings that have become due; at most some hundred SAs are looked at in one call."""
         looks = 0
         while self._agenda and self._agenda[0][0] <= now and looks < _MOST_LOOKS:
-            due, key = heapq.heappop(self._agenda)
+            due, _, key = heapq.heappop(self._agenda)
             tracked = self.table.get(key)
             if tracked is None or tracked.due != due:
                 continue  # it was put off, or is gone
@@ -214,8 +218,10 @@ class Watch:
         return True
 
     def _emit(self, tracked: Tracked, group: Group, ended: bool) -> Iterator[Document]:
-        for part in group.parts.values():
-            self._mark_losses(part)
+        if not tracked.emitted or any(told[-1:] != _SEEN_TO_RUN for told in tracked.emitted.values()):
+            # What is missed later no longer matters for the negotiation.
+            for part in group.parts.values():
+                self._mark_losses(part)
         before = tracked.untold
         for sa in group.associations():
             origin = self._lineage.origin_of(sa)
@@ -261,16 +267,20 @@ class Watch:
         shift = after - before
         # What is due is due after so many seconds and not at that time of day.
         agenda = []
-        for key in self.table:
+        for key in sorted(self.table, key=self._due_of):
             tracked = self.table.get(key)
             assert tracked is not None
             tracked.last += shift
             tracked.due += shift
-            agenda.append((tracked.due, key))
+            agenda.append((tracked.due, next(self._order), key))
         heapq.heapify(agenda)
         self._agenda = agenda
         self._saved_at += shift
         self._allowed_at += shift
+
+    def _due_of(self, key: Key) -> float:
+        tracked = self.table.get(key)
+        return 0.0 if tracked is None else tracked.due
 
     # -- memory and disk -----------------------------------------------------------------------------------------
 
@@ -356,7 +366,7 @@ class Watch:
 
 
 def material(finding: Document) -> bytes:
-    """A digest of what makes a finding worth sending again when it changes."""
+    """A digest of what makes a finding worth sending again when it changes, and whether it was seen to run."""
     own = finding["pqaudit"]
     parts = (
         own["verdict"],
@@ -372,4 +382,5 @@ def material(finding: Document) -> bytes:
         sorted(observation["id"] for observation in own["observations"]),
         sorted(rule["id"] for rule in own.get("rules", ())),
     )
-    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=_MATERIAL_OCTETS).digest()
+    digest = blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=_MATERIAL_OCTETS).digest()
+    return digest + (_SEEN_TO_RUN if own["assurance"] == "executed" else _NOT_SEEN_TO_RUN)
