@@ -7,7 +7,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all:
 PIN := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
-DEBIAN_TOOLS := tshark tcpdump ip:iproute2 mvn:maven
+DEBIAN_TOOLS := tshark tcpdump ip:iproute2 ethtool systemd-analyze:systemd mvn:maven
 
 MADE := $(VENV)/.made
 BUSY := $(VENV)/.busy
