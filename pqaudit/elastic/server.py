@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from typing import Any, Protocol
@@ -75,6 +76,8 @@ def connect(connection: Connection) -> Server:
 def _elasticsearch(connection: Connection) -> Server:
     import elasticsearch
 
+    # What a server says of deprecated parts of its interface is for the makers of pqaudit, not for its users.
+    warnings.simplefilter("ignore", elasticsearch.ElasticsearchWarning)
     options: dict[str, Any] = {}
     if connection.api_key is not None:
         options["api_key"] = connection.api_key
@@ -106,6 +109,7 @@ def _open_search(connection: Connection) -> Server:
             Problem.WRONG_CLIENT,
             f"{connection.url} is no Elasticsearch; check the URL, or install pqaudit[opensearch] if it is OpenSearch",
         ) from error
+    warnings.simplefilter("ignore", opensearchpy.OpenSearchWarning)
     options: dict[str, Any] = {}
     if connection.api_key is not None:
         options["headers"] = {"Authorization": f"ApiKey {connection.api_key}"}
@@ -207,8 +211,10 @@ class _OpenSearch:
 
         headers = {"content-type": _JSON if body is None or isinstance(body, Mapping) else _LINES}
         lines = body if body is None or isinstance(body, Mapping) else b"".join(body)
+        # Part of the path: of parameters this client takes those that it knows, "timeout" for one, as meant for itself.
+        target = f"{path}?{urlencode(params)}" if params else path
         try:
-            return self._client.transport.perform_request(method, path, params=params, body=lines, headers=headers)
+            return self._client.transport.perform_request(method, target, body=lines, headers=headers)
         except opensearchpy.ConnectionTimeout as error:
             raise _timeout(self.url) from error
         except opensearchpy.SSLError as error:
