@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import opened_output, port_option, rules_option, tunnels_option
+from pqaudit.cli.signals import ending_in_order
 
 if TYPE_CHECKING:
     from pqaudit.crosscheck.run import Crosscheck
@@ -85,7 +82,7 @@ def command(
         click.echo(f"pqaudit: error: {error}", err=True)
         sys.exit(ExitCode.UNREADABLE)
     check = Crosscheck(tshark, Gaps(gaps, tshark.version), ReadOptions(ports, tunnels))
-    with _ending_on_signals():
+    with ending_in_order():
         check.check(find_captures(paths, check.notes.append))
     _report_faults(check)
     with opened_output(output) as out:
@@ -126,18 +123,3 @@ def _exit_code(check: Crosscheck) -> ExitCode:
     if check.unreadable:
         return ExitCode.UNREADABLE
     return ExitCode.FINDINGS if check.differing else ExitCode.DONE
-
-
-@contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """Signals that would end this process at once end it in order, so that no tshark stays behind."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from pqaudit.cli.asking import UnreadNotes, as_a_filter, each
+from pqaudit.cli.asking import UnreadNotes, each
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import opened_output, progress_bar, rulebook_or_exit, rules_option
 from pqaudit.cli.server_options import (
@@ -23,12 +23,13 @@ from pqaudit.cli.server_options import (
     connection_or_exit,
     server_failure,
 )
+from pqaudit.cli.signals import ReaderGoneError, ending_in_order, quiet_when_reader_goes
 from pqaudit.elastic.errors import ServerError
 from pqaudit.outputs.escape import printable
 from pqaudit.policy.choose import IN_FORCE, choose_policies
 from pqaudit.policy.load import load_policies
 from pqaudit.policy.model import GROUPS, Policy
-from pqaudit.report.formats import FORMATS, UnavailableError
+from pqaudit.report.formats import FORMATS, UnavailableError, Writer
 from pqaudit.rules.errors import RulesError
 from pqaudit.rules.rulebook import Rulebook
 
@@ -136,6 +137,8 @@ def command(
     notes = UnreadNotes()
     try:
         with ExitStack() as stack:
+            for around in (quiet_when_reader_goes, ending_in_order):
+                stack.enter_context(around())
             store = stack.enter_context(Store(rulebook.registry))
             known, assets_input = _assets(assets)
             earlier, baseline_input = _baseline(baseline, store)
@@ -330,10 +333,20 @@ def _write(report: Report, targets: dict[str, str]) -> None:
     for form, target in targets.items():
         try:
             writer = FORMATS[form].load()
-            with opened_output(target) as out, as_a_filter(target):
-                writer(report, out.buffer)
+            with opened_output(target) as out:
+                _write_one(writer, report, out.buffer, target)
         except UnavailableError as error:
             raise click.UsageError(f"{form} cannot be written: {error}") from error
+
+
+def _write_one(writer: Writer, report: Report, out: BinaryIO, target: str) -> None:
+    try:
+        writer(report, out)
+        out.flush()
+    except BrokenPipeError as error:
+        if target == "-":
+            raise ReaderGoneError from error
+        raise
 
 
 def _failing(report: Report, fail_on: str | None) -> bool:

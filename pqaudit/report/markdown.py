@@ -25,7 +25,7 @@ from pqaudit.report.words import (
 _MOST_TUNNELS = 50
 _MOST_OTHERS = 100
 # Everything that could become markup, HTML, a link, a mention or a formula; as codes they are but themselves.
-_MARKUP = re.compile(r"[\\`*\[\]<>#|~&@$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)/|(?<=[wW])\.")
+_MARKUP = re.compile(r"[\\`*\[\]<>#|~&@$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)/(?=/)|(?<=[wW])\.")
 
 
 def write(report: Report, out: BinaryIO) -> None:
