@@ -11,6 +11,8 @@ from pqaudit.capture.note import InputNote
 from pqaudit.capture.reader import read_capture
 from pqaudit.decode.datagram import Datagram
 from pqaudit.decode.decoder import Decoder
+from pqaudit.decode.esp import esp_in
+from pqaudit.exposure.table import ExposureTable
 from pqaudit.ike.header import NotIkeError, parse_header
 from pqaudit.ike.ikev1 import V1Message, parse_v1_message
 from pqaudit.ike.message import Message, parse_message
@@ -50,11 +52,13 @@ class ReadOptions:
         ports: UDP ports that carry IKE beside 500 and 4500.
         tunnels: look for IKE inside tunnels.
         digest: take the SHA-256 of every capture; it costs as much as half of the reading.
+        exposure: count ESP by pair of peers; every frame is then decoded, which takes several times as long.
     """
 
     ports: tuple[int, ...] = ()
     tunnels: bool = True
     digest: bool = False
+    exposure: bool = False
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class AuditRun:
     notes: list[InputNote] = field(default_factory=list)
     anomalies: list[RunAnomaly] = field(default_factory=list)
     counters: Counter[str] = field(default_factory=Counter)
+    exposure: ExposureTable = field(default_factory=ExposureTable)
     interrupted: bool = False
 
     @property
@@ -79,6 +84,7 @@ class AuditRun:
         self.files += other.files
         self.notes += other.notes
         self.counters.update(other.counters)
+        self.exposure.merge(other.exposure)
         for anomaly in other.anomalies:
             self.list_anomaly(anomaly)
         self.interrupted = self.interrupted or other.interrupted
@@ -144,9 +150,13 @@ def read_input(
         if progress is not None:
             progress(taken)
 
-    frames = read_capture(source, wanted=decoder.wanted, note=run.notes.append, progress=advance, digest=digest)
+    wanted = None if options.exposure else decoder.wanted
+    frames = read_capture(source, wanted=wanted, note=run.notes.append, progress=advance, digest=digest)
     try:
         for frame in frames:
+            if options.exposure and (packet := esp_in(frame)) is not None:
+                run.exposure.add(packet, frame.time)
+                continue
             for datagram in decoder.feed(frame):
                 messages += _add(datagram, run, on_message)
         for datagram in decoder.flush():

@@ -6,7 +6,7 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -71,6 +71,12 @@ _WIDTH_WITHOUT_TERMINAL = 200
     type=click.Choice(["peer", "tunnel"]),
     help="Report each address, or each pair of addresses: its state now, its last negotiation, whether it changed.",
 )
+@click.option(
+    "--exposure",
+    is_flag=True,
+    help="With --group-by tunnel: count the encrypted traffic (ESP) of each tunnel, and rank by it. All frames are "
+    "then looked at, which takes several times as long.",
+)
 @port_option
 @tunnels_option
 @rules_option
@@ -91,6 +97,7 @@ def command(
     output: str,
     fail_on: str | None,
     group_by: str | None,
+    exposure: bool,
     ports: tuple[int, ...],
     tunnels: bool,
     rules_folder: Path | None,
@@ -115,6 +122,8 @@ def command(
     With --elasticsearch findings are also sent there: each is on disk, in the spool, before it is printed, and stays
     there until the server has confirmed it.
     """
+    if exposure and group_by != "tunnel":
+        raise click.UsageError("--exposure needs --group-by tunnel: traffic belongs to a pair of peers")
     connection = connection_or_exit(server)
     rulebook = rulebook_or_exit(rules_folder)
     # What is built holds no cycles; looking for them again and again took a quarter of the time of large runs.
@@ -140,7 +149,7 @@ def command(
         if connection is not None:
             delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))
         with progress_bar(sources) as progress:
-            options = ReadOptions(ports, tunnels, digest=form == "json")
+            options = ReadOptions(ports, tunnels, digest=form == "json", exposure=exposure)
             if keys is None:
                 read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
             else:
@@ -162,7 +171,7 @@ def command(
                 yield finding
 
         with opened_output(output, sources) as out:
-            _write(findings(), form, group_by, run, rulebook, out, rows)
+            _write(findings(), form, group_by, run, rulebook, out, rows, exposure=exposure)
         if custom is not None:
             report_failures(custom)
         code = exit_code(run, failing)
@@ -180,9 +189,12 @@ def _write(
     rulebook: Rulebook,
     out: TextIO,
     rows: int,
+    *,
+    exposure: bool,
 ) -> None:
     if group_by is not None:
-        _write_groups(findings, group_by, form, rulebook, out, rows)
+        traffic = run.exposure.documents() if exposure else None
+        _write_groups(findings, group_by, form, rulebook, out, rows, traffic)
     elif form == "table":
         from pqaudit.outputs.terminal import Summary
 
@@ -207,7 +219,15 @@ def _console(out: TextIO) -> Console:
     return Console(file=out, width=width, highlight=False, markup=False, emoji=False)
 
 
-def _write_groups(findings: Iterator[Document], by: str, form: str, rulebook: Rulebook, out: TextIO, rows: int) -> None:
+def _write_groups(
+    findings: Iterator[Document],
+    by: str,
+    form: str,
+    rulebook: Rulebook,
+    out: TextIO,
+    rows: int,
+    traffic: Mapping[tuple[str, ...], Document] | None,
+) -> None:
     from pqaudit.finding.grouping import Grouping
 
     grouping = Grouping(by, rulebook)
@@ -216,9 +236,9 @@ def _write_groups(findings: Iterator[Document], by: str, form: str, rulebook: Ru
     if form == "table":
         from pqaudit.outputs.groups import write_groups
 
-        write_groups(grouping.documents(), by, rulebook, _console(out), most_rows=rows)
+        write_groups(grouping.documents(traffic), by, rulebook, _console(out), most_rows=rows)
     else:
         from pqaudit.outputs.jsonl import write_lines, write_list
 
         write = write_lines if form == "jsonl" else write_list
-        write(grouping.documents(), out)
+        write(grouping.documents(traffic), out)

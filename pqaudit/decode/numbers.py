@@ -87,6 +87,7 @@ class Protocol(IntEnum):
     ROUTING = 43
     FRAGMENT = 44
     GRE = 47
+    ESP = 50
     AUTHENTICATION = 51
     DESTINATION_OPTIONS = 60
     ETHERIP = 97

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pqaudit.finding.document import Document
@@ -63,10 +63,18 @@ class Grouping:
             if group.first is None or order < group.first_key:
                 group.first, group.first_key = finding, order
 
-    def documents(self) -> Iterator[Document]:
-        """One document for each peer or tunnel, worst current state first."""
+    def documents(self, exposure: Mapping[tuple[str, ...], Document] | None = None) -> Iterator[Document]:
+        """One document for each peer or tunnel, worst current state first.
+
+        ``exposure`` gives the encrypted traffic of tunnels; of those in the same state the one with the most comes
+        first, and pairs that send such traffic and showed no IKE come too.
+        """
         documents = [self._document(key, group) for key, group in self._groups.items()]
-        documents.sort(key=lambda d: (self._rulebook.rank(d["verdict"]), d[self._by]))
+        if exposure is not None:
+            documents += [self._document(key, _Group()) for key in exposure.keys() - self._groups.keys()]
+            for document in documents:
+                document["exposure"] = exposure.get(tuple(document[self._by]))
+        documents.sort(key=lambda d: (self._rulebook.rank(d["verdict"]), -_esp_octets(d), d[self._by]))
         return iter(documents)
 
     def _document(self, key: tuple[str, ...], group: _Group) -> Document:
@@ -85,3 +93,8 @@ class Grouping:
             "verdicts": {v.id: group.verdicts[v.id] for v in self._rulebook.verdicts if group.verdicts[v.id]},
             "vendors": list(group.vendors),
         }
+
+
+def _esp_octets(document: Document) -> int:
+    exposure = document.get("exposure")
+    return 0 if exposure is None else int(exposure["esp_octets"])

@@ -1,0 +1,1 @@
+"""How much encrypted traffic each pair of peers sends: what an adversary could be recording."""
