@@ -374,6 +374,9 @@ def test_the_bound_always_holds(
                     assert place is None or not full
                     if place is not None:
                         kept[place] = one
+                        # A new name was never given, and sorts behind all that are there.
+                        assert names[-1:] == [place.file] or place.file not in names
+                        assert place.file == str(files(folder)[-1])
                         if place.file not in names:
                             names.append(place.file)
                 case "tick":
@@ -394,7 +397,6 @@ def test_the_bound_always_holds(
             assert octets(folder) <= options.total_octets
         ring.close()
     assert octets(folder) <= options.total_octets
-    assert names == sorted(names)
     check_places(folder, kept)
     for path in files(folder):
         assert read(path)[1] == []
