@@ -31,8 +31,11 @@ def samples(tmp_path: Path) -> Path:
     return write(tmp_path / "samples.jsonl", sample_findings())
 
 
-def search(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return run("search", *arguments, PQAUDIT_ELASTICSEARCH_URL=environment.pop("url", ""), **environment)
+def search(*arguments: str | Path, url: str = "", columns: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"PQAUDIT_ELASTICSEARCH_URL": url}
+    if columns is not None:
+        environment["COLUMNS"] = columns
+    return run("search", *arguments, stdin=None, **environment)
 
 
 def test_table(samples: Path) -> None:
@@ -43,7 +46,7 @@ def test_table(samples: Path) -> None:
     for verdict, count in MANIFEST["whole_folder"]["verdicts"].items():
         assert [str(count), verdict] in [line.split() for line in lines]
     assert lines[-1] == "27 earlier SAs are not shown; --rows shows more, --format jsonl all."
-    narrow = search(samples, "--method", "X25519", "--method", "36", COLUMNS="80").stdout
+    narrow = search(samples, "--method", "X25519", "--method", "36", columns="80").stdout
     assert "hybrid-ml-kem  x25519 + ml-kem-768  draft-compliant" in narrow
 
 
@@ -151,7 +154,7 @@ def test_no_text_of_a_finding_steers_the_terminal(tmp_path: Path) -> None:
     path = write(tmp_path / "nasty.jsonl", [finding])
     for arguments in ([], ["--by", "verdict"], ["--by", "vendor"], ["--by", "sensor"], ["--by", "reason"]):
         for columns in ("80", "200"):
-            result = search(path, *arguments, COLUMNS=columns)
+            result = search(path, *arguments, columns=columns)
             assert result.returncode == 0
             assert not {"\x1b", "\x07", "\u202e"} & set(result.stdout + result.stderr)
 
@@ -178,14 +181,10 @@ def store_url(node: Node, findings: list[Document] | tuple[Document, ...]) -> st
 
 COMBINATIONS: list[list[str]] = [
     [],
-    ["--by", "peer"],
-    ["--by", "method", "--verdict", "hybrid-ml-kem", "--verdict", "ml-kem-only"],
-    ["--network", "::/0", "--by", "tunnel"],
+    ["--by", "method", "--verdict", "hybrid-ml-kem", "--verdict", "ml-kem-only", "--network", "::/0"],
     ["--peer", "::ffff:192.0.2.1", "--protection", "none", "--rows", "3"],
     ["--since", "2026-01-01", "--until", "2026-02-01T00:00:00.001Z", "--by", "vendor"],
-    ["--vendor", "STRONGSWAN", "--sensor", "Ω", "--by", "month"],
-    ["--deviation", "one", "--reason", "ikev1"],
-    ["--peer", "203.0.113.1"],
+    ["--vendor", "STRONGSWAN", "--sensor", "Ω", "--deviation", "one", "--reason", "ikev1"],
 ]
 
 
@@ -200,7 +199,7 @@ def test_a_server_answers_as_a_file(search_server: Node, tmp_path: Path) -> None
         assert (remote.returncode, remote.stderr) == (local.returncode, local.stderr) == (0, local.stderr)
         assert remote.stdout == local.stdout
         assert "opaque" not in local.stdout
-        assert search(*arguments, "--elasticsearch", url).stdout == search(path, *arguments).stdout
+    assert search("--by", "peer", "--elasticsearch", url).stdout == search(path, "--by", "peer").stdout
     lines = search("--format", "jsonl", url=url).stdout.splitlines()
     assert Counter(lines) == Counter(search(path, "--format", "jsonl").stdout.splitlines())
     assert len(lines) == len(findings)
