@@ -32,10 +32,9 @@ def samples(tmp_path: Path) -> Path:
 
 
 def search(*arguments: str | Path, url: str = "", columns: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {"PQAUDIT_ELASTICSEARCH_URL": url}
-    if columns is not None:
-        environment["COLUMNS"] = columns
-    return run("search", *arguments, stdin=None, **environment)
+    if columns is None:
+        return run("search", *arguments, PQAUDIT_ELASTICSEARCH_URL=url)
+    return run("search", *arguments, PQAUDIT_ELASTICSEARCH_URL=url, COLUMNS=columns)
 
 
 def test_table(samples: Path) -> None:
