@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from pqaudit.finding.document import Document
 from pqaudit.finding.json_text import Octets
-from pqaudit.finding.reading import LONGEST_LINE, TOO_LONG, Note, Unread, beginning, findings_in, is_run
-from pqaudit.report.case_key import dump
+from pqaudit.finding.reading import Note, Unread, beginning, findings_in, is_run
 from pqaudit.report.hashed import HashedOctets, Progress
 from pqaudit.report.model import Input
+from pqaudit.report.parts import Part, RunParts, parts_of_findings, parts_of_lines
 from pqaudit.report.store import Store
 
-# Lines that are given to the database at once; more takes more memory, and less more time.
-_PART = 16 * 1024 * 1024
 _MOST_WORKERS = 4
 # Numbers of findings in one input; no file has so many lines.
 _SPAN = 1 << 40
@@ -65,10 +63,9 @@ class Gatherer:
         try:
             begun = beginning(source)
             if is_run(begun):
-                findings = findings_in(_Again(begun, source), name, self.note, self._take)
-                self._add(_lines_of(findings), name, before)
+                self._read_run(source, b"".join(begun), name, before)
             else:
-                self._add(_parts(source, b"".join(begun)), name, before)
+                self._add(parts_of_lines(source, b"".join(begun)), name, before)
         except OSError as error:
             self.note(Unread(name, None, f"cannot be read: {error.strerror or error}"))
         count = self._store.count(before, before + _SPAN)
@@ -77,26 +74,37 @@ class Gatherer:
     def take(self, findings: Iterable[Document], name: str, shown: str) -> None:
         """Take findings that a server gave."""
         before = self._next()
-        self._add(_lines_of(findings), name, before)
+        self._add(parts_of_findings(findings), name, before)
         self.found.inputs.append(Input("server", shown, None, None, self._store.count(before, before + _SPAN)))
+
+    def _read_run(self, source: HashedOctets, begun: bytes, name: str, before: int) -> None:
+        run = RunParts(source, begun, self._take)
+        rest = run.head
+        if run.fits:
+            self._add(run, name, before)
+            rest = run.rest
+            if not run.ended:
+                self.note(Unread(name, run.line, "the run document is cut off or no JSON"))
+        findings = findings_in(_Again(rest, source), name, self.note, self._take)
+        self._add(parts_of_findings(findings), name, before + run.line)
 
     def _next(self) -> int:
         return len(self.found.inputs) * _SPAN
 
-    def _add(self, parts: Iterable[_Part], name: str, before: int) -> None:
+    def _add(self, parts: Iterable[Part], name: str, before: int) -> None:
         workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-        waiting: deque[tuple[_Part, Future[list[tuple[int, str]]]]] = deque()
+        waiting: deque[Future[list[tuple[int, str]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             for part in parts:
-                waiting.append((part, pool.submit(part.add_to, self._store, before)))
+                waiting.append(pool.submit(part.add_to, self._store, before))
                 if len(waiting) > workers:
-                    self._finish(*waiting.popleft(), name, before)
+                    self._tell(waiting.popleft(), name)
             while waiting:
-                self._finish(*waiting.popleft(), name, before)
+                self._tell(waiting.popleft(), name)
 
-    def _finish(self, part: _Part, added: Future[list[tuple[int, str]]], name: str, before: int) -> None:
-        for number, message in added.result():
-            self.note(Unread(name, number - before, message))
+    def _tell(self, added: Future[list[tuple[int, str]]], name: str) -> None:
+        for line, message in added.result():
+            self.note(Unread(name, line, message))
 
     def _take(self, key: str, value: object) -> None:
         """Take what a run document says beside its findings; what has another form than ours is passed over."""
@@ -112,87 +120,18 @@ class Gatherer:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Lines of a file. ``first`` is the number of the first of them, ``too_long`` that of one that was passed over."""
-
-    lines: bytes
-    first: int
-    too_long: int | None = None
-
-    def add_to(self, store: Store, before: int) -> list[tuple[int, str]]:
-        before += self.first - 1
-        wrong: list[tuple[int, str]] = []
-        try:
-            text = self.lines.decode("utf-8")
-        except UnicodeDecodeError:
-            whole = self.lines.split(b"\n")
-            bad = [(before + n, line) for n, line in enumerate(whole, 1) if not _is_text(line)]
-            text = b"\n".join(line if _is_text(line) else b"" for line in whole).decode()
-            wrong = store.add_octets(bad)
-        wrong += store.add_lines(text, before)
-        if self.too_long is not None:
-            wrong.append((before - self.first + 1 + self.too_long, TOO_LONG))
-        return sorted(wrong)
-
-
-def _is_text(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _parts(source: HashedOctets, begun: bytes) -> Iterator[_Part]:
-    """A file in parts that end with lines."""
-    first = 1
-    while octets := begun + source.read(_PART):
-        begun = b""
-        too_long = None
-        if not octets.endswith(b"\n"):
-            start = octets.rfind(b"\n") + 1
-            octets += source.readline(LONGEST_LINE - (len(octets) - start))
-            if not octets.endswith(b"\n") and len(octets) - start >= LONGEST_LINE:
-                octets = octets[:start]
-                too_long = first + octets.count(b"\n")
-                while (rest := source.readline(1 << 20)) and not rest.endswith(b"\n"):
-                    pass
-        yield _Part(octets.removesuffix(b"\n"), first, too_long)
-        first += octets.count(b"\n") + (too_long is not None)
-
-
-def _lines_of(findings: Iterable[Document]) -> Iterator[_Part]:
-    """Findings as lines; what they say is the same."""
-    lines: list[str] = []
-    size, first = 0, 1
-    for finding in findings:
-        lines.append(dump({**finding, "pqaudit": _without_record(finding["pqaudit"])}))
-        size += len(lines[-1])
-        if size >= _PART:
-            yield _Part("\n".join(lines).encode(), first)
-            first += len(lines)
-            lines, size = [], 0
-    if lines:
-        yield _Part("\n".join(lines).encode(), first)
-
-
-def _without_record(own: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in own.items() if name != "record"}
-
-
 class _Again:
-    """A file of which the first lines were read already and come once more."""
+    """A file of which the beginning was read already and comes once more."""
 
-    def __init__(self, begun: list[bytes], source: HashedOctets) -> None:
-        self._begun = begun
+    def __init__(self, begun: bytes, source: Octets) -> None:
+        self._begun = BytesIO(begun)
         self._source = source
 
     def read(self, size: int = -1, /) -> bytes:
-        return self._begun.pop(0) if self._begun else self._source.read(size)
+        return self._begun.read(size) or self._source.read(size)
 
     def readline(self, size: int = -1, /) -> bytes:
-        return self._begun.pop(0) if self._begun else self._source.readline(size)
+        return self._begun.readline(size) or self._source.readline(size)
 
 
 def shown_name(path: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pqaudit.finding.document import Document
 from pqaudit.finding.query import Query, peer_network
 from pqaudit.outputs.jsonl import write_lines
-from pqaudit.report import gathering
+from pqaudit.report import parts
 from pqaudit.report.store import Store
 from tests.finding.made import NETWORKS, SENSORS, SPAN_ENDS, made_findings, sample_findings
 from tests.report.make import (
@@ -109,7 +109,7 @@ def test_the_two_ways_of_reading_give_the_same_octets(found: list[Document]) -> 
 def test_many_pages_and_parts(pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (("rows", "_PAGE"), ("arranging", "_AT_ONCE"), ("rows", "_MOST_CASES")):
         monkeypatch.setattr(f"pqaudit.report.{module}.{name}", pages)
-    monkeypatch.setattr(gathering, "_PART", 5000)
+    monkeypatch.setattr(parts, "PART", 5000)
     check(lines(made_findings(60)))
 
 

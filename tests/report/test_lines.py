@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pqaudit.finding import reading
 from pqaudit.finding.document import Document
 from pqaudit.finding.reading import findings_in
-from pqaudit.report import gathering
+from pqaudit.report import parts
 from tests.finding.made import made_findings
-from tests.report.make import as_json, last_of_each, lines, reported
+from tests.report.make import as_json, lines, reported
 from tests.report.test_answers import check
 
 GOOD = made_findings(3)
@@ -148,10 +148,10 @@ def test_a_strange_line_alone(line: bytes) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.sampled_from(OCTETS) | st.binary(max_size=20), max_size=12), st.booleans(), st.integers(1, 9000))
-def test_any_lines_in_any_parts(some: list[bytes], ended: bool, part: int) -> None:
+def test_any_lines_in_any_parts(some: list[bytes], ended: bool, size: int) -> None:
     octets = b"\n".join([*some, TEXT.encode()]) + (b"\n" if ended else b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gathering, "_PART", part)
+        patch.setattr(parts, "PART", size)
         compare(octets)
 
 
@@ -159,23 +159,89 @@ def test_any_lines_in_any_parts(some: list[bytes], ended: bool, part: int) -> No
 @pytest.mark.parametrize("before", [b"", TEXT.encode() + b"\n"])
 @pytest.mark.parametrize("after", [b"", b"\n", b"\n" + lines(GOOD[1:2])])
 def test_lines_that_are_too_long(extra: int, before: bytes, after: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reading, gathering):
+    for module in (reading, parts):
         monkeypatch.setattr(module, "LONGEST_LINE", 20_000)
-    monkeypatch.setattr(gathering, "_PART", 9000)
+    monkeypatch.setattr(parts, "PART", 9000)
     compare(before + b" " * (20_000 + extra) + after)
 
 
-def test_run_documents_count_as_their_findings() -> None:
-    run = b'{"schema_version":1,"files":[{"name":"a","octets":1,"sha256":"aa"},{"name":7}],"findings":['
-    run += b",\n".join(lines([finding]) for finding in GOOD) + b'],"complete":false}'
+def run_document(findings: list[Document], tail: bytes = b'],"counts":{},"complete":true}\n') -> bytes:
+    """As ``audit --format json`` writes it."""
+    head = b'{"schema_version":1,"files":[{"name":"a","octets":1,"sha256":"aa"},{"name":7}],"findings":['
+    return head + b",".join(b"\n" + lines([finding])[:-1] for finding in findings) + b"\n" + tail
+
+
+RUNS = {
+    "whole": run_document(GOOD),
+    "without findings": run_document([]),
+    "without an end of line": run_document(GOOD)[:-1],
+    "nothing after findings": run_document(GOOD, b"]}"),
+    "several": run_document(GOOD[:1]) + run_document(GOOD[1:]) + run_document([]),
+    "laid out anew": json.dumps(json.loads(run_document(GOOD)), indent=1).encode(),
+    "in one line": json.dumps(json.loads(run_document(GOOD))).encode(),
+    "with a mark": b"\xef\xbb\xbf" + run_document(GOOD),
+    "no UTF-8 after it": run_document(GOOD) + b"\xff",
+    "something after it": run_document(GOOD) + b"nonsense\n",
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("size", [1, 5000, 1 << 20])
+def test_run_documents_count_as_their_findings(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART", size)
     unread: list[str] = []
-    with reported(run, unread=unread) as report:
-        assert len(report.sas) == len(GOOD)
-        assert not report.complete
+    with reported(RUNS[name], unread=unread) as report:
+        ids, notes = seen(RUNS[name])
+        assert {sa.id for sa in report.sas} == ids
+        assert bool(unread) == bool(notes)
         captures = {capture.name: capture for capture in report.header.captures}
         assert (captures["a"].octets, captures["a"].sha256, captures["a"].sas) == (1, "aa", 0)
-    check(run)
-    cut = run[:-30]
-    with reported(cut, unread=unread) as report:
-        assert len(report.sas) == len(last_of_each(cut)) >= 2
-    assert unread[0].startswith("file-0, line ")
+
+
+def test_a_run_that_was_not_complete() -> None:
+    with reported(run_document(GOOD, b'],"complete":false}\n')) as report:
+        assert not report.complete
+        assert report.notes == ("A run that made findings did not read all of its captures, or was interrupted.",)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data())
+def test_run_documents_that_were_cut_off_or_damaged(data: st.DataObject) -> None:
+    octets = run_document(GOOD)
+    at = data.draw(st.integers(1, len(octets) - 3))
+    damaged = data.draw(
+        st.sampled_from([octets[:at], octets[:at] + b"\x00" + octets[at:], octets[:at] + octets[at + 1 :]])
+    )
+    unread: list[str] = []
+    with reported(damaged, unread=unread) as report:
+        ids, notes = seen(damaged)
+        # More than `search` reads, which stops where it is damaged.
+        assert {sa.id for sa in report.sas} >= ids
+        assert unread or not notes
+        assert all(line.startswith("file-0") for line in unread)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        run_document(GOOD).replace(b",\n", b"\n", 1),
+        run_document(GOOD).replace(b"\n]", b",\n]"),
+        run_document(GOOD, b'],"a":}\n'),
+        run_document(GOOD, b""),
+        run_document(GOOD, b"]\n"),
+    ],
+)
+def test_a_run_document_that_is_none_is_told(octets: bytes) -> None:
+    assert seen(octets)[1]
+    unread: list[str] = []
+    with reported(octets, unread=unread) as report:
+        assert {sa.id for sa in report.sas} == {finding["event"]["id"] for finding in GOOD}
+    assert len(unread) == 1
+
+
+def test_a_run_is_left_to_the_database_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> Any:
+        raise AssertionError("the run went through Python")
+
+    monkeypatch.setattr("pqaudit.report.gathering.parts_of_findings", lambda findings: [refuse() for _ in findings])
+    check(RUNS["whole"])
