@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
 from threading import Event
@@ -255,6 +255,7 @@ def _run(
             source.start()
             stack.callback(source.close)
             if options.account is not None:
+                _import_for_later(connection)
                 drop_privileges(options.account)
             checkpoint = Checkpoint(folder / "sensor")
         except LiveCaptureError as error:
@@ -315,6 +316,21 @@ def _run(
             if log is not None:
                 log.stopped(status)
     return ExitCode.OUTPUT_FAILED if status.counters[NOT_KEPT] else ExitCode.DONE
+
+
+def _import_for_later(connection: Connection | None) -> None:
+    """Load what is loaded late otherwise: the user that this becomes may not be allowed to read it."""
+    import pqaudit.elastic.dead_letters
+    import pqaudit.elastic.delivery
+    import pqaudit.elastic.setup
+    import pqaudit.elastic.shipment
+    import pqaudit.finding.merging  # noqa: F401
+
+    if connection is not None:
+        import elasticsearch  # noqa: F401
+
+        with suppress(ImportError):
+            import opensearchpy  # noqa: F401
 
 
 class _Chores:
