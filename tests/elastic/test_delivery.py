@@ -257,6 +257,25 @@ def test_two_writers_racing_over_a_months_border_leave_one_document(node: Node, 
     }
 
 
+def test_a_month_that_cannot_be_searched_now_is_waited_for(search_server: Node, new_delivery: NewDelivery) -> None:
+    put_template(search_server)
+    delivery = new_delivery(search_server.url, patience=60.0)
+    delivery.spool.add([finding(1, 1, month="2026-10"), finding(2, 1, month="2026-09"), finding(3, 1)])
+    delivery.drain()
+    # As while a server restarts: the shard of one month is not there yet.
+    setting = "cluster.routing.allocation.node_initial_primaries_recoveries"
+    search_server.request("POST", "/pqaudit-sa-2026.10/_close")
+    search_server.request("PUT", "/_cluster/settings", {"persistent": {setting: 0}})
+    search_server.request("POST", "/pqaudit-sa-2026.10/_open?wait_for_active_shards=0")
+    lift = {"persistent": {setting: None}}
+    timer = threading.Timer(2.0, search_server.request, ("PUT", "/_cluster/settings", lift))
+    timer.start()
+    delivery.spool.add([finding(1, 2, month="2026-11")])
+    delivery.drain()
+    timer.join()
+    assert stored(search_server)[finding(1)["event"]["id"]] == [finding(1, 1, 2, month="2026-10")]
+
+
 def test_a_writer_that_dies_between_two_copies_leaves_work_for_the_next(node: Node, new_delivery: NewDelivery) -> None:
     # As it is after SIGKILL between the two writes of a move: one copy in each month.
     for month in ("2026-10", "2026-11"):
