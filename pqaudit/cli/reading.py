@@ -175,7 +175,7 @@ def opened_output(target: str, inputs: Sequence[str] = ()) -> Iterator[TextIO]:
         return
     path = Path(os.path.realpath(target))
     if any(os.path.realpath(source) == str(path) for source in inputs if source != "-"):
-        raise click.UsageError(f"{target} is one of the captures that are read; write to another file")
+        raise click.UsageError(f"{target} is one of the files that are read; write to another file")
     try:
         if path.exists() and not path.is_file():
             # A device, a named pipe, or a folder: it is written to as it is, never replaced.

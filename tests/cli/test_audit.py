@@ -232,7 +232,7 @@ def test_an_input_is_never_the_output(hybrid: Path) -> None:
     before = hybrid.read_bytes()
     result = run("audit", hybrid, "-o", hybrid)
     assert result.returncode == 2
-    assert "one of the captures that are read" in result.stderr
+    assert "one of the files that are read" in result.stderr
     assert hybrid.read_bytes() == before
 
 
