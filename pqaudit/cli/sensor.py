@@ -189,23 +189,24 @@ def command(
     from pqaudit.sensor.status import Status
 
     gc.freeze()
-    ring_options = None
-    if ring is not None:
-        total = ring_megabytes * _MEGABYTE
-        keep = None if ring_hours is None else ring_hours * _HOUR
-        ring_options = RingOptions(min(_RING_FILE, total // 2), total, keep=keep)
-    options = CaptureOptions(
-        interfaces=interfaces,
-        ports=ports,
-        tunnels=tunnels,
-        buffer_octets=buffer_megabytes * _MEGABYTE,
-        promiscuous=promiscuous,
-        ring_folder=None if ring is None else str(ring),
-        ring_options=ring_options,
-        account=None if user is None else _account(user),
-        backlog_octets=backlog_megabytes * _MEGABYTE,
-        wait=wait,
-    )
+    total = ring_megabytes * _MEGABYTE
+    try:
+        options = CaptureOptions(
+            interfaces=interfaces,
+            ports=frozenset(ports),
+            tunnels=tunnels,
+            buffer_octets=buffer_megabytes * _MEGABYTE,
+            promiscuous=promiscuous,
+            ring_folder=None if ring is None else str(ring),
+            ring=RingOptions(
+                min(_RING_FILE, total // 2), total, keep=None if ring_hours is None else ring_hours * _HOUR
+            ),
+            account=None if user is None else _account(user),
+            backlog_octets=backlog_megabytes * _MEGABYTE,
+            wait=wait,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     status = Status(started=time.time(), observer=sensor or socket.gethostname())
     folder = state or _default_state()
     if spool.folder is None:
@@ -232,10 +233,9 @@ def _run(
     output: str | None,
     quiet: bool,
 ) -> ExitCode:
-    from pqaudit.capture.live_errors import LiveCaptureError
     from pqaudit.capture.privileges import PrivilegeError, drop_privileges
     from pqaudit.decode.decoder import Decoder
-    from pqaudit.sensor.capturing import CaptureProcess
+    from pqaudit.sensor.capturing import CaptureProcess, CaptureStartError
     from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
     from pqaudit.sensor.log import Log
     from pqaudit.sensor.loop import NOT_KEPT, Sensor
@@ -258,7 +258,7 @@ def _run(
                 _import_for_later(connection)
                 drop_privileges(options.account)
             checkpoint = Checkpoint(folder / "sensor")
-        except LiveCaptureError as error:
+        except CaptureStartError as error:
             raise _CaptureFailed(error.message) from error
         except (CaptureEndedError, PrivilegeError) as error:
             raise _CaptureFailed(str(error)) from error
