@@ -14,7 +14,7 @@ BUSY := $(VENV)/.busy
 RUNTIME := $(VENV)/.runtime
 TESTING := $(VENV)/.testing
 
-.PHONY: help audit test lint types wheel unit fuzz tools pins clean
+.PHONY: help audit test lint types wheel unit long fuzz tools pins clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -40,6 +40,9 @@ wheel: $(TESTING) ## build the wheel and try it from another folder
 # In CI a test that is left out is a failure: .ci/no_skips.py.
 unit: $(TESTING) ## the tests (pytest)
 	$(if $(CI),PYTHONPATH=.ci) $(PY) -m pytest $(if $(CI),-p no_skips) $(PYTEST_ARGS)
+
+long: $(TESTING) ## the tests that take many minutes: killing pqaudit and the search server at random moments
+	PQAUDIT_LONG=1 $(PY) -m pytest -rP tests/elastic/test_kills.py $(PYTEST_ARGS)
 
 # What is found stays in build/fuzz; what breaks something belongs in tests/fuzz/corpus with the fix.
 fuzz: SECONDS := 60

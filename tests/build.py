@@ -117,7 +117,7 @@ def udp_frame(payload: bytes, source: str = A, destination: str = B, sport: int 
 
 def pcap(frames: Iterable[bytes], path: Path, *, start: int = 1_700_000_000, snaplen: int = 0) -> Path:
     """A pcap file, one frame a millisecond."""
-    octets = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    octets = bytearray(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
     for index, frame in enumerate(frames):
         kept = frame[:snaplen] if snaplen else frame
         octets += struct.pack("<IIII", start + index // 1000, index % 1000 * 1000, len(kept), len(frame)) + kept

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tests.elastic.findings import TEMPLATE, union
 from tests.searchserver.node import Node
 
 NewDelivery = Callable[..., Delivery]
+_PAGE = 5000
 
 
 @pytest.fixture
@@ -37,20 +38,26 @@ def put_template(node: Node, **mappings: object) -> None:
 
 def stored(node: Node) -> dict[str, list[dict[str, object]]]:
     """Everything the server holds, by ``_id``; a list, so that a finding in two indices shows."""
-    node.request("POST", "/pqaudit-sa-*/_refresh")
     found: dict[str, list[dict[str, object]]] = {}
+    for id_, source in documents(node):
+        found.setdefault(id_, []).append(source)
+    return found
+
+
+def documents(node: Node) -> Iterator[tuple[str, dict[str, object]]]:
+    """Everything the server holds, as ``_id`` and document, in the order of IDs."""
+    node.request("POST", "/pqaudit-sa-*/_refresh")
     after: list[object] = []
     while True:
-        query: dict[str, object] = {"size": 5000, "sort": [{"event.id": "asc"}], "query": {"match_all": {}}}
+        query: dict[str, object] = {"size": _PAGE, "sort": [{"event.id": "asc"}], "query": {"match_all": {}}}
         if after:
             query["search_after"] = after
         status, answer = node.request("POST", "/pqaudit-sa-*/_search", query)
         assert status == 200, answer
         hits = answer["hits"]["hits"]
-        for hit in hits:
-            found.setdefault(hit["_id"], []).append(hit["_source"])
-        if len(hits) < 5000:
-            return found
+        yield from ((hit["_id"], hit["_source"]) for hit in hits)
+        if len(hits) < _PAGE:
+            return
         after = hits[-1]["sort"]
 
 
