@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
@@ -108,8 +109,8 @@ def command(
         vendors=frozenset(map(registry.vendor, vendors)),
         deviations=frozenset(deviations),
         sensors=frozenset(sensors),
-        since=next(iter(each([since] if since else [], at)), None),
-        until=next(iter(each([until] if until else [], at)), None),
+        since=next(iter(each([since] if since is not None else [], at)), None),
+        until=next(iter(each([until] if until is not None else [], at)), None),
     )
     if query.since is not None and query.until is not None and query.since >= query.until:
         raise click.UsageError("--since is not before --until, so nothing can match")
@@ -178,7 +179,7 @@ def _write(answer: Document, form: str, registry: Registry, out: TextIO, rows: i
             write_summary(answer, registry, console)
 
 
-def _write_lines(findings: Iterator[Document], out: TextIO) -> int:
+def _write_lines(findings: Generator[Document, None, None], out: TextIO) -> int:
     from pqaudit.outputs.jsonl import write_lines
 
     count = 0
@@ -189,5 +190,6 @@ def _write_lines(findings: Iterator[Document], out: TextIO) -> int:
             count += 1
             yield finding
 
-    write_lines(counted(), out)
+    with closing(findings):  # also when the reader goes away: a server keeps up what it reads from
+        write_lines(counted(), out)
     return count

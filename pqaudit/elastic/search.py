@@ -6,7 +6,7 @@ terms and cardinality are estimates, and need no scripts, which many servers for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 
 from pqaudit.elastic.indices import PATTERN
@@ -95,7 +95,7 @@ class ServerFindings:
                 _count_each(snapshot, wanted, by, answer)
         return answer
 
-    def matching(self, query: Query) -> Iterator[Document]:
+    def matching(self, query: Query) -> Generator[Document, None, None]:
         """All findings that match, in the order of first packets, page after page."""
         with Snapshot(self._server, PATTERN) as snapshot:
             yield from _findings(snapshot.hits(server_query(query), _sort("asc")), self._note)

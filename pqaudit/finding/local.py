@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from pqaudit.finding.answers import By, Groups, Summary
@@ -34,7 +34,7 @@ class FileFindings:
         """How many of the findings that match have each value."""
         return self._answered(query, lambda: Groups(by))
 
-    def matching(self, query: Query) -> Iterator[Document]:
+    def matching(self, query: Query) -> Generator[Document, None, None]:
         """All findings that match, in the order of the files."""
         with DistinctFindings(self._paths, self._note) as findings:
             for _ in findings.every():

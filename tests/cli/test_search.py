@@ -125,6 +125,7 @@ def test_times(samples: Path) -> None:
         (["--peer", "192.0.2.0/24"], "is no IP address; --network takes networks"),
         (["--network", "here"], "is no network"),
         (["--since", "soon"], "is no time"),
+        (["--until", ""], "is no time"),
         (["--since", "2026-02-02", "--until", "2026-02-01"], "nothing can match"),
         (["--method", "rot13"], "no key exchange method is named 'rot13'"),
         (["--verdict", "good"], "is not one of"),
