@@ -21,6 +21,7 @@ from pqaudit.sensor.capture_wire import Kind, Unpacker, message
 from pqaudit.sensor.watched import WatchedInterface
 
 _FOLDER_MODE = 0o750
+_PRIORITY = -10
 
 
 def main(descriptor: int) -> None:
@@ -54,6 +55,9 @@ def _options(link: socket.socket) -> CaptureOptions | None:
 
 def _prepare(options: CaptureOptions, link: socket.socket) -> CaptureLoop:
     """Open everything and give up root. Raises LiveCaptureError, PrivilegeError or RingError."""
+    # Where the processor is short, the analysis can wait and the kernel's buffer cannot. Root alone may do this.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     live = options.live()
     interfaces = [WatchedInterface(name, live) for name in options.interfaces]
     for interface in interfaces:

@@ -24,6 +24,11 @@ _ROUND = 1000
 # Octets of frames after which a batch ends: what does not fit into the backlog is lost batch by batch.
 _BATCH_OCTETS = 256 * 1024
 
+# Octets of frames that are held at most before they are kept in the ring and packed, and what Python needs for a frame
+# beside its octets. The kernel has more: taking a frame out costs a third of keeping it, so a burst is taken out first.
+_MOST_HELD = 64 * 1024 * 1024
+_FRAME_OVERHEAD = 350
+
 _TICK = 1.0
 
 # Rounds of reading after which the end is not put off any more, though frames go on arriving.
@@ -65,6 +70,9 @@ class CaptureLoop:
         self._outbox = Outbox(link, backlog_octets)
         self._selector = selectors.DefaultSelector()
         self._watched: dict[WatchedInterface, int] = {}
+        self._held: deque[Frame] = deque()
+        self._held_octets = 0
+        self._most_held = min(_MOST_HELD, backlog_octets // 4)
         self._parent = os.getppid()
         self._why: str | None = None
         self._ends = False
@@ -93,8 +101,8 @@ class CaptureLoop:
             if now >= due:
                 self._tick()
                 due = max(due + _TICK, now)
-            pending = any(interface.live.pending for interface in self._watched)
-            self._wait(0 if pending else max(0, due - now))
+            busy = self._held or any(interface.live.pending for interface in self._watched)
+            self._wait(0 if busy else max(0, due - now))
             self._round()
 
     def _wait(self, seconds: float) -> None:
@@ -111,30 +119,36 @@ class CaptureLoop:
                     os.read(self._alarm, 4096)
 
     def _round(self) -> bool:
-        """Read once from all; True when there was something."""
+        """Read once from all, and hand over some of it when the kernel has no more; True when there was something."""
         frames: list[Frame] = []
         for interface in tuple(self._watched):
             frames += interface.read(_ROUND)
             if not interface.live.is_open:
                 self._follow()
-        if frames:
-            if len(self._watched) > 1:
-                # Request and response may come by different interfaces, as with a tap.
-                frames.sort(key=attrgetter("time"))
-            self._hand_over(frames)
-        self._outbox.send()
-        return bool(frames)
+        if len(self._watched) > 1:
+            # Request and response may come by different interfaces, as with a tap.
+            frames.sort(key=attrgetter("time"))
+        self._held.extend(frames)
+        self._held_octets += sum(len(frame.data) + _FRAME_OVERHEAD for frame in frames)
+        pending = any(interface.live.pending for interface in self._watched)
+        if not pending or self._held_octets > self._most_held:
+            # As many as can have been read, so that this keeps up.
+            for _ in range(max(1, len(self._watched))):
+                self._hand_over()
+            self._outbox.send()
+        return bool(self._held or frames)
 
-    def _hand_over(self, frames: list[Frame]) -> None:
+    def _hand_over(self) -> None:
+        """One batch of what is held."""
         batch: list[Frame] = []
         octets = 0
-        for frame in frames:
+        held = self._held
+        while held and octets < _BATCH_OCTETS and len(batch) < _ROUND:
+            frame = held.popleft()
             batch.append(frame)
             octets += len(frame.data)
-            if octets >= _BATCH_OCTETS or len(batch) >= _ROUND:
-                self._put(batch)
-                batch, octets = [], 0
         if batch:
+            self._held_octets -= octets + len(batch) * _FRAME_OVERHEAD
             self._put(batch)
 
     def _put(self, batch: list[Frame]) -> None:
@@ -181,7 +195,7 @@ class CaptureLoop:
             tuple(interface.report() for interface in interfaces),
             tuple((interface.name, loss) for interface in interfaces for loss in interface.take_losses()),
             self._ring.state if self._ring is not None else None,
-            self._outbox.octets,
+            self._outbox.octets + self._held_octets,
             tuple(self._notes),
         )
         self._notes.clear()
@@ -192,6 +206,8 @@ class CaptureLoop:
         for _ in range(_LAST_ROUNDS):
             if not self._round():
                 break
+        while self._held:
+            self._hand_over()
         for interface in self._interfaces.values():
             interface.close()
         self._follow()
