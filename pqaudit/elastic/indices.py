@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from pqaudit.finding.document import Document
+from pqaudit.finding.identity import first_month
 
 PREFIX: Final = "pqaudit-sa-"
 PATTERN: Final = PREFIX + "*"
-_MONTH = re.compile(r"(\d{4})-(\d{2})-")
 
 
 def index_of(finding: Document) -> str:
@@ -18,7 +17,4 @@ def index_of(finding: Document) -> str:
     Raises:
         ValueError: the finding has no usable ``@timestamp``.
     """
-    match = _MONTH.match(finding["@timestamp"])
-    if match is None:
-        raise ValueError("the finding has no time")
-    return f"{PREFIX}{match[1]}.{match[2]}"
+    return PREFIX + first_month(finding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +11,7 @@ from pqaudit.sa.association import SecurityAssociation
 from pqaudit.sa.reference import Path
 
 _HEX_DIGITS = 40
+_MONTH = re.compile(r"(\d{4})-(\d{2})-")
 
 
 def finding_id(sa: SecurityAssociation, path: Path) -> str:
@@ -21,6 +23,12 @@ def finding_id(sa: SecurityAssociation, path: Path) -> str:
 
 
 def first_month(document: dict[str, Any]) -> str:
-    """The month of the SA's first packet in UTC, as ``2026.11``."""
-    time: str = document["@timestamp"]
-    return f"{time[:4]}.{time[5:7]}"
+    """The month of the SA's first packet in UTC, as ``2026.11``.
+
+    Raises:
+        ValueError: the finding has no usable ``@timestamp``.
+    """
+    match = _MONTH.match(document["@timestamp"])
+    if match is None:
+        raise ValueError("the finding has no time")
+    return f"{match[1]}.{match[2]}"
