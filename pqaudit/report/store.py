@@ -43,11 +43,12 @@ class Store(AbstractContextManager["Store"]):
 
     Attributes:
         registry: names of algorithms.
+
+    Raises:
+        StoreError: from any method, when the database fails.
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._folder = TemporaryDirectory(prefix="pqaudit-report-")
-        folder = Path(self._folder.name)
         self.registry = registry
         self._lock = Lock()
         self._meanings: dict[str, Callable[[str], str | None]] = {
@@ -57,24 +58,19 @@ class Store(AbstractContextManager["Store"]):
             "addresses": address_of,
         }
         self._known = dict.fromkeys(self._meanings, 0)
-        self._connection = duckdb.connect(
-            folder / "findings.duckdb",
-            config={
-                # Nothing is loaded from anywhere: the network is none of our business.
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "memory_limit": _MEMORY,
-                "temp_directory": str(folder / "spilled"),
-                "preserve_insertion_order": False,
-            },
-        )
-        for table in _SHARED:
-            self._connection.execute(f"CREATE TABLE {table} (number INTEGER, text VARCHAR, meaning VARCHAR)")
-        self._connection.execute(
-            "CREATE TABLE findings (number BIGINT, id BLOB, begun VARCHAR, ended VARCHAR, source INTEGER, "
-            "source_port INTEGER, destination INTEGER, destination_port INTEGER, case_ INTEGER, rest INTEGER, "
-            "maker INTEGER, evidence VARCHAR, captures VARCHAR[])"
-        )
+        try:
+            self._folder = TemporaryDirectory(prefix="pqaudit-report-")
+            self._connection = _connected(Path(self._folder.name))
+        except (OSError, duckdb.Error) as error:
+            raise _failed(error) from error
+        with self.cursor() as cursor:
+            for table in _SHARED:
+                cursor.execute(f"CREATE TABLE {table} (number INTEGER, text VARCHAR, meaning VARCHAR)")
+            cursor.execute(
+                "CREATE TABLE findings (number BIGINT, id BLOB, begun VARCHAR, ended VARCHAR, source INTEGER, "
+                "source_port INTEGER, destination INTEGER, destination_port INTEGER, case_ INTEGER, rest INTEGER, "
+                "maker INTEGER, evidence VARCHAR, captures VARCHAR[])"
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,10 +106,16 @@ class Store(AbstractContextManager["Store"]):
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
-        """A connection of its own, for one thread."""
+        """A connection of its own, for one thread.
+
+        Raises:
+            StoreError: what was asked of it failed.
+        """
         cursor = self._connection.cursor()
         try:
             yield cursor
+        except duckdb.Error as error:
+            raise _failed(error) from error
         finally:
             cursor.close()
 
@@ -170,6 +172,25 @@ class Store(AbstractContextManager["Store"]):
                 if found:
                     values = "SELECT unnest(?::INTEGER[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])"
                     cursor.execute(f"INSERT INTO {table} {values}", [numbers, found, meanings])
+
+
+def _connected(folder: Path) -> Cursor:
+    return duckdb.connect(
+        folder / "findings.duckdb",
+        config={
+            # Nothing is loaded from anywhere: the network is none of our business.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "memory_limit": _MEMORY,
+            "temp_directory": str(folder / "spilled"),
+            "preserve_insertion_order": False,
+        },
+    )
+
+
+def _failed(error: Exception) -> StoreError:
+    reason = str(error).split("\n", 1)[0]
+    return StoreError(f"the database of the report, in a temporary folder, failed: {reason}")
 
 
 def one(cursor: Cursor, query: str, values: Sequence[Any] = ()) -> Any:

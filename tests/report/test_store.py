@@ -1,0 +1,33 @@
+"""The database of a report."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pqaudit.report import store
+from pqaudit.report.store import Store, StoreError
+from tests.finding.made import made_findings
+from tests.policy.make import registry
+from tests.report.make import lines, reported
+
+
+def test_it_goes_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Store(registry()):
+        (folder,) = tmp_path.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_MEMORY", "1MB")
+    with pytest.raises(StoreError) as error, reported(lines(made_findings(200))):
+        pass
+    assert str(error.value).startswith("the database of the report, in a temporary folder, failed: ")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StoreError, match="No such file"):
+        Store(registry())
