@@ -43,8 +43,7 @@ def strongswan_conf(charon: Section) -> str:
         {
             "charon": {
                 "load_modular": "no",
-                "load": "random nonce openssl pem x509 pubkey hmac kdf drbg "
-                "kernel-libipsec kernel-netlink socket-default vici",
+                "load": "random nonce openssl pem x509 pubkey drbg kernel-libipsec kernel-netlink socket-default vici",
                 "install_virtual_ip": "no",
                 "filelog": {
                     "log": {
