@@ -129,6 +129,8 @@ class Spool:
                 database.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 database.execute(f"PRAGMA page_size = {_PAGE}")
             database.execute("PRAGMA journal_mode = WAL")
+            # Some builds write every finding once more, as zeros, when it is taken out.
+            database.execute("PRAGMA secure_delete = FAST")
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA):
                 raise SpoolError(f"the spool {self.folder} was made by a later pqaudit; use that, or another --spool")
