@@ -330,11 +330,13 @@ def _gather(gatherer: Gatherer, files: tuple[str, ...], connection: Connection |
 
 
 def _write(report: Report, targets: dict[str, str]) -> None:
+    from pqaudit.cli.row_progress import writing
+
     for form, target in targets.items():
         try:
             writer = FORMATS[form].load()
-            with opened_output(target) as out:
-                _write_one(writer, report, out.buffer, target)
+            with opened_output(target) as out, writing(report, form, target) as shown:
+                _write_one(writer, shown, out.buffer, target)
         except UnavailableError as error:
             raise click.UsageError(f"{form} cannot be written: {error}") from error
 
