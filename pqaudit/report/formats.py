@@ -57,5 +57,7 @@ FORMATS: dict[str, Format] = {
         Format("json", "report.json", "pqaudit.report.json_form:write"),
         Format("csv", "tunnels.csv", "pqaudit.report.csv_form:write_tunnels"),
         Format("csv-sas", "sas.csv", "pqaudit.report.csv_form:write_sas"),
+        Format("cyclonedx", "cbom.cdx.json", "pqaudit.report.cyclonedx:write"),
+        Format("sarif", "report.sarif", "pqaudit.report.sarif:write"),
     )
 }
