@@ -31,8 +31,9 @@ _FRAME_OVERHEAD = 350
 
 _TICK = 1.0
 
-# Rounds of reading after which the end is not put off any more, though frames go on arriving.
-_LAST_ROUNDS = 50
+# Seconds of reading at the end: the kernel hands over a block that is not full after a tenth of a second.
+_LAST_READING = 0.2
+_PAUSE = 0.01
 
 # Seconds for which the rest is handed over at the end.
 _LAST_SECONDS = 1.5
@@ -203,9 +204,10 @@ class CaptureLoop:
 
     def _finish(self) -> None:
         """What the kernel still holds, the last counts, and what waits, for as long as the analysis takes it."""
-        for _ in range(_LAST_ROUNDS):
+        until = time.monotonic() + _LAST_READING
+        while time.monotonic() < until:
             if not self._round():
-                break
+                time.sleep(_PAUSE)
         while self._held:
             self._hand_over()
         for interface in self._interfaces.values():
