@@ -93,7 +93,7 @@ def _suite_ref(suite: _Suite) -> str:
 
 
 def _protocol(suite: _Suite) -> dict[str, Any]:
-    properties: dict[str, Any] = {"type": "ipsec", "version": suite.version}
+    properties: dict[str, Any] = {"type": "ike", "version": suite.version}
     if suite.version == "2.0":
         by_kind = ((kind, [a.ref for a in suite.algorithms if a.kind == kind]) for kind in KINDS)
         properties["ikev2TransformTypes"] = {_TRANSFORMS[kind]: refs for kind, refs in by_kind if refs}

@@ -90,7 +90,7 @@ def test_transforms_and_security_levels() -> None:
     }
     for suite in of_type(found, "protocol"):
         protocol = suite["cryptoProperties"]["protocolProperties"]
-        assert protocol["type"] == "ipsec"
+        assert protocol["type"] == "ike"
         assert ("ikev2TransformTypes" in protocol) == (protocol["version"] == "2.0")
     hybrid = [s for s in of_type(found, "protocol") if "ml-kem-768" in s["name"] and "curve25519" in s["name"]]
     assert any(
