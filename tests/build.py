@@ -161,9 +161,10 @@ def init_response(
     return message(INIT, [sa(*proposals), ke(method, octets), nonce(fill=9), *extra], spi_r=spi_r, flags=RESPONSE)
 
 
-def negotiated(offer: Sequence[Transform], selected: Sequence[Transform], **more: int) -> Conversation:
-    """One request with one proposal, and the response to it."""
-    return Conversation().send(init_request((*SUITE, *offer), **more)).answer(init_response((*SUITE, *selected)))
+def negotiated(offer: Sequence[Transform], selected: Sequence[Transform], *, octets: int = 32) -> Conversation:
+    """One request with one proposal and a key of so many octets, and the response to it."""
+    request = init_request((*SUITE, *offer), octets=octets)
+    return Conversation().send(request).answer(init_response((*SUITE, *selected)))
 
 
 def ran(conversation: Conversation, intermediate: int) -> Conversation:

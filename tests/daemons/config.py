@@ -9,6 +9,7 @@ from typing import TypeAlias
 Section: TypeAlias = Mapping[str, "str | Section"]
 
 CONNECTION = "c"
+CHILD_PROPOSAL = "aes256gcm16"
 PSK = "a secret of the tests"
 PPK_ID = "ppk.example"
 PPK = "0x" + "5a" * 32
@@ -19,7 +20,7 @@ class Settings:
     """What one peer is set up with. Proposals are in strongSwan's notation, as aes256-sha256-x25519-ke1_mlkem768."""
 
     proposals: tuple[str, ...]
-    child_proposals: tuple[str, ...] = ("aes256gcm16",)
+    child_proposals: tuple[str, ...] = (CHILD_PROPOSAL,)
     ppk: bool = False
     ppk_required: bool = False
     psk: str = PSK

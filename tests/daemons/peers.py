@@ -16,18 +16,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 from tests.daemons.config import (
     ADDRESSES,
+    CHILD_PROPOSAL,
     CONNECTION,
     PROTECTED,
+    PSK,
     Section,
     Settings,
     strongswan_conf,
     swanctl_conf,
 )
-from tests.daemons.log import Sa, read_listed, read_sas
+from tests.daemons.log import Sa, read_listed, read_numbers, read_sas
 from tests.daemons.tree import CHARON, SWANCTL, DaemonError, run, tree
 
 START_SECONDS = 30.0  # some 0.2 are needed; a machine that is busy with other tests takes its time
@@ -74,9 +76,19 @@ exec env -i PATH="$PATH" STRONGSWAN_CONF=/run/peer/strongswan.conf chroot "$tree
 """
 
 _SEND = """import socket, sys
+address, port, payload = sys.argv[1:]
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-    sender.sendto(sys.argv[2].encode(), (sys.argv[1], 9))
+    sender.sendto(bytes.fromhex(payload), (address, int(port)))
 """
+
+
+def wait_for(happened: Callable[[], bool], what: str) -> None:
+    """Return once that has happened; DaemonError when it does not."""
+    deadline = time.monotonic() + EXCHANGE_SECONDS
+    while not happened():
+        if time.monotonic() > deadline:
+            raise DaemonError(f"in {EXCHANGE_SECONDS} s there was not {what}")
+        time.sleep(0.02)
 
 
 class Daemon:
@@ -176,6 +188,10 @@ class Daemon:
         target = f"/proc/{self._charon.pid}"
         return run("nsenter", f"--mount={target}/ns/mnt", f"--root={target}/root", SWANCTL, *arguments)
 
+    def send(self, payload: bytes, address: str, port: int) -> None:
+        """A UDP datagram from this peer's namespace, with any source port."""
+        run(*self.inside(sys.executable, "-I", "-S", "-c", _SEND, address, str(port), payload.hex()))
+
     def mark(self) -> None:
         """Let ``log`` begin here."""
         self._since = len(self._whole_log())
@@ -206,6 +222,18 @@ class Daemon:
         return (self.folder / "output").read_text(errors="replace") + self.log
 
 
+class Options(TypedDict, total=False):
+    """What else an IKE_SA is negotiated with."""
+
+    answer: str | Sequence[str]  # proposals of the responder, when not those of the initiator
+    child: str  # proposal for the CHILD_SA
+    childless: bool  # IKE_AUTH makes no CHILD_SA
+    ppk: str  # the sides that have the preshared key: "ab", "a", "b"
+    ppk_required: bool
+    psk_of_b: str  # another secret than that of a, so that authentication fails
+    connection: Section  # more settings of a connection in swanctl.conf, for both
+
+
 class Peers:
     """Two daemons: ``a`` begins, ``b`` answers.
 
@@ -230,6 +258,8 @@ class Peers:
             undo.callback(self.b.close)
             for daemon in (self.a, self.b):
                 self._connect(daemon, links[daemon.side])
+                # With its namespace it would go too, but some time later.
+                undo.callback(run, "ip", "link", "delete", links[daemon.side])
             run("env", *(f"{side}={link}" for side, link in links.items()), "sh", "-c", _HOST)
             for daemon in (self.a, self.b):
                 daemon.start()
@@ -269,69 +299,56 @@ class Peers:
         """The responder's log since the last ``establish`` or ``attempt`` began."""
         return self.b.log
 
-    def establish(
-        self,
-        proposal: str | Sequence[str],
-        *,
-        answer: str | Sequence[str] | None = None,
-        child: str = "aes256gcm16",
-        ppk: str = "",
-        childless: bool = False,
-        connection: Section | None = None,
-    ) -> Sa:
-        """A new IKE_SA with a CHILD_SA, and no other; as ``a`` logged it, once ``b`` has logged the same.
+    def establish(self, proposal: str | Sequence[str], **options: Unpack[Options]) -> Sa:
+        """A new IKE_SA, and no other; what ``a`` logged of it, once ``b`` has logged and both list the same."""
+        said = self.attempt(proposal, **options)
+        wait_for(lambda: self._only_or_none() is not None, f"one IKE_SA: {said}")
+        return self._as_logged(self._only())
 
-        ``answer`` is what the responder accepts, when that is not what is offered. ``ppk`` names the sides that have
-        the preshared key: ``"ab"``, ``"a"``. ``connection`` holds more settings of a connection for both.
-        """
-        said = self.attempt(proposal, answer=answer, child=child, ppk=ppk, childless=childless, connection=connection)
-        self._await(lambda: bool(self.a.listed()) and self.a.listed() == self.b.listed(), f"one IKE_SA: {said}")
-        (made,) = self.a.sas()
-        if self.b.sas() != [made] or not made.established:
-            raise DaemonError(f"the two logs differ: {made} and {self.b.sas()}")
-        return made
-
-    def attempt(
-        self,
-        proposal: str | Sequence[str],
-        *,
-        answer: str | Sequence[str] | None = None,
-        child: str = "aes256gcm16",
-        ppk: str = "",
-        childless: bool = False,
-        connection: Section | None = None,
-        psk: Section | None = None,
-    ) -> str:
-        """Like ``establish``, for an IKE_SA that may fail; what swanctl said. ``psk`` gives a side another secret."""
+    def attempt(self, proposal: str | Sequence[str], **options: Unpack[Options]) -> str:
+        """Like ``establish``, for an IKE_SA that may fail; what swanctl said. The logs have the rest: ``a.sas()``."""
         self.terminate()
-        for daemon, proposals in ((self.a, proposal), (self.b, proposal if answer is None else answer)):
-            settings = Settings(
-                proposals=(proposals,) if isinstance(proposals, str) else tuple(proposals),
-                child_proposals=(child,),
-                ppk=daemon.side in ppk,
-                connection={**({"childless": "force"} if childless else {}), **(connection or {})},
-            )
-            daemon.load(settings)
+        self.set_up(proposal, **options)
+        return self.initiate(childless=options.get("childless", False))
+
+    def initiate(self, *, childless: bool = False) -> str:
+        """Let ``a`` begin an IKE_SA as both are set up, whatever else there is; what swanctl said."""
+        for daemon in (self.a, self.b):
             daemon.mark()
+        what = "--ike" if childless else "--child"
         try:
-            what = "--ike" if childless else "--child"
             return self.a.swanctl("--initiate", what, CONNECTION, "--timeout", str(EXCHANGE_SECONDS))
         except DaemonError as error:
             return str(error)
+
+    def set_up(self, proposal: str | Sequence[str], **options: Unpack[Options]) -> None:
+        """Let this hold for IKE_SAs and rekeyings to come; an IKE_SA that exists stays."""
+        childless: Section = {"childless": "force"} if options.get("childless") else {}
+        for daemon, proposals in ((self.a, proposal), (self.b, options.get("answer", proposal))):
+            daemon.load(
+                Settings(
+                    proposals=(proposals,) if isinstance(proposals, str) else tuple(proposals),
+                    child_proposals=(options.get("child", CHILD_PROPOSAL),),
+                    ppk=daemon.side in options.get("ppk", ""),
+                    ppk_required=options.get("ppk_required", False),
+                    psk=options.get("psk_of_b", PSK) if daemon is self.b else PSK,
+                    connection={**childless, **options.get("connection", {})},
+                )
+            )
 
     def rekey_ike(self, side: str = "a") -> Sa:
         """Replace the IKE_SA; the new one."""
         old = self._only()
         self._daemon(side).swanctl("--rekey", "--ike", CONNECTION)
-        self._await(lambda: self._only_or_none() not in (None, old), "a rekeyed IKE_SA")
-        return self._only()
+        wait_for(lambda: self._only_or_none() not in (None, old), "a rekeyed IKE_SA")
+        return self._as_logged(self._only())
 
     def rekey_child(self, side: str = "a") -> None:
         """Replace the CHILD_SA."""
         rekeyed = "rekeyed CHILD_SA"
         before = [daemon.log.count(rekeyed) for daemon in (self.a, self.b)]
         self._daemon(side).swanctl("--rekey", "--child", CONNECTION)
-        self._await(
+        wait_for(
             lambda: all(daemon.log.count(rekeyed) > n for daemon, n in zip((self.a, self.b), before, strict=True)),
             "a rekeyed CHILD_SA",
         )
@@ -339,9 +356,9 @@ class Peers:
     def terminate(self) -> None:
         """Delete all SAs, so that both sides know."""
         for daemon in (self.a, self.b):
-            if daemon.pid is not None and daemon.swanctl("--list-sas", "--raw").strip() != "list-sas reply {}":
-                with contextlib.suppress(DaemonError):  # where the other side began to, it is gone meanwhile
-                    daemon.swanctl("--terminate", "--ike", CONNECTION, "--timeout", "5")
+            for number in read_numbers(daemon.swanctl("--list-sas", "--raw")) if daemon.pid is not None else ():
+                with contextlib.suppress(DaemonError):  # it may have gone meanwhile
+                    daemon.swanctl("--terminate", "--ike-id", number, "--timeout", "5")
 
     @contextlib.contextmanager
     def record(self, path: Path) -> Iterator[Path]:
@@ -364,17 +381,16 @@ class Peers:
 
     def _await_recorded(self, path: Path) -> None:
         """Send a datagram, and wait until it is in the file: then all before it is."""
-        marker = f"end {secrets.token_hex(8)}"
-        run(*self.a.inside(sys.executable, "-I", "-S", "-c", _SEND, self.b.address, marker))
-        self._await(lambda: marker.encode() in path.read_bytes(), "the last packet in the file")
+        marker = b"end of recording" + secrets.token_bytes(8)
+        self.a.send(marker, self.b.address, 9)
+        wait_for(lambda: marker in path.read_bytes(), "the last packet in the file")
 
-    @staticmethod
-    def _await(happened: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + EXCHANGE_SECONDS
-        while not happened():
-            if time.monotonic() > deadline:
-                raise DaemonError(f"in {EXCHANGE_SECONDS} s there was not {what}")
-            time.sleep(0.02)
+    def _as_logged(self, listed: Sa) -> Sa:
+        """An IKE_SA as ``a`` logged it; both logs and the list have to say the same."""
+        a, b = self.a.sas(), self.b.sas()
+        if listed not in a or listed not in b:
+            raise DaemonError(f"the daemons differ: {listed}, {a}, {b}")
+        return a[a.index(listed)]
 
     def _daemon(self, side: str) -> Daemon:
         return {"a": self.a, "b": self.b}[side]
