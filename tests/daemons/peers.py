@@ -35,6 +35,7 @@ from tests.daemons.tree import CHARON, SWANCTL, DaemonError, run, tree
 START_SECONDS = 30.0  # some 0.2 are needed; a machine that is busy with other tests takes its time
 STOP_SECONDS = 10.0
 EXCHANGE_SECONDS = 20
+ANSWER_SECONDS = 2
 
 MAC = {"a": "02:00:00:00:78:0a", "b": "02:00:00:00:78:0b"}
 LINK = "ike0"  # a peer's own end; the other one is in the host's namespace
@@ -354,11 +355,11 @@ class Peers:
         )
 
     def terminate(self) -> None:
-        """Delete all SAs, so that both sides know."""
+        """Delete all SAs, so that both sides know; with a side that does not answer, at least on the other."""
         for daemon in (self.a, self.b):
             for number in read_numbers(daemon.swanctl("--list-sas", "--raw")) if daemon.pid is not None else ():
                 with contextlib.suppress(DaemonError):  # it may have gone meanwhile
-                    daemon.swanctl("--terminate", "--ike-id", number, "--timeout", "5")
+                    daemon.swanctl("--terminate", "--ike-id", number, "--force", "--timeout", str(ANSWER_SECONDS))
 
     @contextlib.contextmanager
     def record(self, path: Path) -> Iterator[Path]:
