@@ -54,7 +54,8 @@ class Grouping:
             for vendor_id in own["fingerprint"][side]:
                 if vendor_id["vendor"] and len(group.vendors) < _MOST_VENDORS:
                     group.vendors[vendor_id["vendor"]] = None
-        order = (finding["@timestamp"], finding["event"]["id"])
+        # Without the Z times of different resolution compare as text.
+        order = (finding["@timestamp"].removesuffix("Z"), finding["event"]["id"])
         # What was negotiated last counts. An SA that shows nothing, a rekey for one, does not hide what is known.
         # Nor does an attempt that was never answered, an IKEv1 probe for one.
         if own["verdict"] != _UNDETERMINED and own["assurance"] != "offered":
