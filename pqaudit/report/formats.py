@@ -59,5 +59,6 @@ FORMATS: dict[str, Format] = {
         Format("csv-sas", "sas.csv", "pqaudit.report.csv_form:write_sas"),
         Format("cyclonedx", "cbom.cdx.json", "pqaudit.report.cyclonedx:write"),
         Format("sarif", "report.sarif", "pqaudit.report.sarif:write"),
+        Format("html", "report.html", "pqaudit.report.html_form:write"),
     )
 }

@@ -146,14 +146,15 @@ class Store(AbstractContextManager["Store"]):
 
     def _add_staged(self, cursor: Cursor) -> int:
         """Add what was taken apart for certain; how many that were, the others are left."""
-        staged = int(one(cursor, "SELECT count(*) FROM staged"))
+        found = cursor.execute("SELECT count(*), min(number), max(number) FROM staged").fetchall()
+        staged, *ends = found[0]
         added = _changed(cursor.execute(_ADD))
         if added < staged:  # what it shares with others was not all seen before
-            cursor.execute(_DROP_ADDED)
+            cursor.execute(_DROP_ADDED, ends)
             self._judge(cursor)
             more = _changed(cursor.execute(_ADD))
             if more and added + more < staged:
-                cursor.execute(_DROP_ADDED)
+                cursor.execute(_DROP_ADDED, ends)
             added += more
         return added
 
@@ -208,7 +209,8 @@ _ADD = f"""
         destination_port, case_text_.number, rest_text_.number, maker_text_.number, evidence, captures
     FROM staged {_JOINS} WHERE {_GOOD}
 """
-_DROP_ADDED = f"DELETE FROM staged WHERE number IN (SELECT staged.number FROM staged {_JOINS} WHERE {_GOOD})"
+# By what was added, and not by what could be now: another thread may have judged some of it in between.
+_DROP_ADDED = "DELETE FROM staged WHERE number IN (SELECT number FROM findings WHERE number BETWEEN ? AND ?)"
 
 
 def _changed(cursor: Cursor) -> int:

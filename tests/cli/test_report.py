@@ -26,7 +26,7 @@ from tests.searchserver.node import Node
 
 MANIFEST: dict[str, Any] = json.loads((SAMPLES / "manifest.json").read_text())
 DAY = "2026-11-25"
-OWN_FORMS = ("markdown", "json", "csv", "csv-sas", "cyclonedx", "sarif")
+OWN_FORMS = ("markdown", "json", "csv", "csv-sas", "cyclonedx", "sarif", "html")
 
 
 def report(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

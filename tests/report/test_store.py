@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pqaudit.report import store
+from pqaudit.report import gathering, parts, store
 from pqaudit.report.store import Store, StoreError
 from tests.finding.made import made_findings
 from tests.policy.make import registry
@@ -31,3 +31,13 @@ def test_what_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(StoreError, match="No such file"):
         Store(registry())
+
+
+def test_threads_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small parts at once, each with what none before it had."""
+    monkeypatch.setattr(parts, "PART", 1)
+    monkeypatch.setattr(gathering, "_MOST_WORKERS", 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for seed in range(2):
+        with reported(lines(made_findings(120, seed))) as report:
+            assert len({sa.id for sa in report.sas}) == len(report.sas) == 120
