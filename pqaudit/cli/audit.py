@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -170,8 +171,14 @@ def command(
                 failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
                 yield finding
 
-        with opened_output(output, sources) as out:
-            _write(findings(), form, group_by, run, rulebook, out, rows, exposure=exposure)
+        made = findings()
+        try:
+            with opened_output(output, sources) as out:
+                _write(made, form, group_by, run, rulebook, out, rows, exposure=exposure)
+        except click.ClickException as error:
+            if delivering is not None and error.exit_code == ExitCode.OUTPUT_FAILED:
+                deque(made, maxlen=0)  # what can no longer be printed is kept for the server all the same
+            raise
         if custom is not None:
             report_failures(custom)
         code = exit_code(run, failing)

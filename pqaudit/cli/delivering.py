@@ -186,6 +186,9 @@ class Delivering:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, _SpoolFailed):
+            self.shipment.stop()
+            self._say_what_waits()
         self._stack.__exit__(kind, error, trace)
 
     def _hear(self, error: ServerError | None) -> None:
@@ -245,6 +248,10 @@ class Delivering:
             raise _SpoolFailed(f"{where} cannot be written: {error.strerror}") from error
         return self._report(code)
 
+    def _say_what_waits(self) -> None:
+        if waiting := self.waiting:
+            _say(f"{waiting:,} findings are safe in {self._delivery.spool.folder}; send them with `pqaudit ship`")
+
     def _report(self, code: ExitCode) -> ExitCode:
         """Tell what became of the findings; refused ones make the exit code unless a worse one is set."""
         from pqaudit.elastic.delivery import CREATED, MERGED, SAME
@@ -256,8 +263,7 @@ class Delivering:
             f"{self.delivered:,} findings delivered to {printable(self._connection.url)}: {counters[CREATED]:,} new, "
             f"{counters[MERGED]:,} merged with what was known, {counters[SAME]:,} known already"
         )
-        if waiting := len(delivery.spool):
-            _say(f"{waiting:,} findings are safe in {delivery.spool.folder}; send them with `pqaudit ship`")
+        self._say_what_waits()
         if self.shipment.dropped:
             _say(f"{self.shipment.dropped:,} findings were dropped to keep to the bounds of the spool")
         if counters[REJECTED]:
