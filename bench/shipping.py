@@ -19,6 +19,7 @@ import os
 import platform
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +32,7 @@ import elasticsearch
 from elasticsearch.helpers import streaming_bulk
 
 from bench import corpus
-from bench.run import spread, take
+from bench.run import spread
 from pqaudit.elastic.connection import Connection
 from pqaudit.elastic.dead_letters import DeadLetters
 from pqaudit.elastic.delivery import Delivery
@@ -171,54 +172,45 @@ def in_month(findings: Iterable[Document], month: str) -> Iterator[Document]:
         yield {**finding, "@timestamp": month + finding["@timestamp"][len(month) :], "event": event}
 
 
-def one_round(node: Node, side: Side, seen: tuple[list[Document], list[Document]], rows: list[str]) -> dict[str, Taken]:
-    """Each row that is asked for, from an empty server on."""
-    taken = {}
+def one_run(row: str, side: Side, node: Node, seen: tuple[list[Document], list[Document]]) -> Taken:
+    """One row for one side, from an empty server on."""
     first, second = seen
-    if {"new", "again", "merged"} & set(rows):
-        empty(node)
-        taken["new"] = side(node, first)
-        if "again" in rows:
-            taken["again"] = side(node, first)
-        if "merged" in rows:
-            taken["merged"] = side(node, second)
-        counted(node, len(first))
-    if "beside" in rows:
-        empty(node)
+    empty(node)
+    if row == "beside":
         theirs(node, in_month(first, "2023-10"))
-        taken["beside"] = side(node, first)
-        counted(node, 2 * len(first))
+    elif row != "new":
+        theirs(node, first)
+    taken = side(node, second if row == "merged" else first)
+    counted(node, len(first) * (2 if row == "beside" else 1))
     return taken
 
 
 def bench_ship(node: Node, folder: Path, options: argparse.Namespace) -> None:
-    """All rows, both sides in turn; the one that begins changes, and the first round does not count."""
+    """Row by row both sides in turn; the one that begins changes, and the first round does not count."""
     seen = make_findings(folder, options.findings)
     octets = sum(len(json.dumps(finding, separators=(",", ":"))) for finding in seen[0]) / len(seen[0])
     print(f"{len(seen[0]):,} findings of {octets:,.0f} octets each\n")
     # Neither side is to pay for the garbage collector's looks at findings that stay.
     gc.collect()
     gc.freeze()
-    rounds: dict[str, list[dict[str, Taken]]] = {name: [] for name in SIDES}
-    for number in range(options.rounds + 1):
-        for name in list(SIDES)[:: 1 if number % 2 else -1]:
-            taken = one_round(node, SIDES[name], seen, options.rows)
-            if number:
-                rounds[name].append(taken)
-                for row, one in taken.items():
+    taken: dict[str, dict[str, list[Taken]]] = {row: {name: [] for name in SIDES} for row in options.rows}
+    for row in options.rows:
+        for number in range(options.rounds + 1):
+            for name in list(SIDES)[:: 1 if number % 2 else -1]:
+                one = one_run(row, SIDES[name], node, seen)
+                if number:
+                    taken[row][name].append(one)
                     speed = f"{len(seen[0]) / one.wall:,.0f} findings/s"
-                    print(
-                        f"round {number}, {name}, {row}: {speed}, processor {one.cpu:.1f} s, server {one.server:.1f} s"
-                    )
-                sys.stdout.flush()
+                    print(f"{row} {number}, {name}: {speed}, processor {one.cpu:.1f} s, server {one.server:.1f} s")
+                    sys.stdout.flush()
     print()
     lines: list[Line] = [("what", "rounds", "ours /s", "streaming_bulk /s", "ratio", "processor ratio")]
     for row in options.rows:
-        own, peer = ([taken[row] for taken in rounds[name]] for name in SIDES)
+        own, peer = taken[row].values()
         pairs = list(zip(own, peer, strict=True))
         ratio = spread([other.wall / one.wall for one, other in pairs])
         processor = spread([(other.cpu + other.server) / (one.cpu + one.server) for one, other in pairs])
-        speeds = [f"{len(seen[0]) / statistics.median(one.wall for one in taken):,.0f}" for taken in (own, peer)]
+        speeds = [f"{len(seen[0]) / statistics.median(one.wall for one in runs):,.0f}" for runs in (own, peer)]
         lines.append((ROWS[row], str(options.rounds), *speeds, ratio, processor))
     _table(lines, options.markdown)
 
@@ -238,7 +230,7 @@ def bench_memory(node: Node, folder: Path, options: argparse.Namespace) -> None:
         for side in (*SIDES, "none"):
             empty(node)
             command = [sys.executable, "-m", "bench.shipping", "--child", side, str(path), str(node.port)]
-            peaks.append(f"{take(command).memory:.0f}")
+            peaks.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
         lines.append(("memory", f"{factor * len(made):,}", *peaks))
     _table(lines, options.markdown)
 
@@ -254,6 +246,9 @@ def child(side: str, path: Path, port: int) -> None:
                     pass
             else:
                 SIDES[side](node, findings)
+    # Unlike the peak of getrusage, that of proc(5) does not begin with the peak of the process that started this one.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(f"{int(status['VmHWM'].split()[0]) / 1024:.0f}")
 
 
 def _table(lines: list[Line], markdown: bool) -> None:

@@ -88,6 +88,8 @@ class CaptureProcess:
         """
         if self._process is not None:
             raise ValueError("started already")
+        if sys.platform == "win32":
+            raise CaptureStartError("Live capture is not possible on Windows: it has nothing to wait for there.")
         ours, theirs = socket.socketpair()
         with theirs:
             for end in (ours, theirs):

@@ -150,7 +150,7 @@ def send_on(network: Network, device: str, frames: list[bytes]) -> None:
 
 def test_frames_arrive_complete_and_in_order(network: Network, watch: Watch, tmp_path: Path) -> None:
     recording = tmp_path / "witness.pcap"
-    witness = network.tcpdump(recording, "udp", "port", "500")
+    witness = network.tcpdump(recording, "-B", "65536", "udp", "port", "500")
     watcher = watch(B0)
     frames = dense(5000)
     for start in range(0, 5000, 250):
