@@ -8,7 +8,6 @@ so losing the very last confirmation costs nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from pqaudit.elastic.bulk import body_of
 from pqaudit.elastic.indices import index_of
 from pqaudit.finding.document import Document
 
@@ -44,10 +44,6 @@ CREATE INDEX IF NOT EXISTS by_age ON queue (added);
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-
-
-# One encoder for all: json.dumps makes a new one for each call with separators.
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class SpoolError(Exception):
@@ -156,7 +152,7 @@ class Spool:
         now = time.time()
         rows = []
         for finding in findings:
-            body = _dump(finding).encode("utf-8", "replace")
+            body = body_of(finding)
             rows.append((finding["event"]["id"], index_of(finding), now, len(body), body))
         with self._lock, self._transaction():
             self._database.executemany("INSERT INTO queue (id, home, added, octets, body) VALUES (?, ?, ?, ?, ?)", rows)

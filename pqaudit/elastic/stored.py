@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pqaudit.elastic.bulk import Action, Fate, Outcome, send_bulk
+from pqaudit.elastic.bulk import Action, Fate, Outcome, body_of, send_bulk
 from pqaudit.elastic.indices import PATTERN, index_of
 from pqaudit.elastic.server import Server
 from pqaudit.finding.document import Document
@@ -142,7 +141,7 @@ def _actions(id_: str, finding: Document, copies: Sequence[Copy], merge: Merge) 
     there = next((copy for copy in copies if copy.index == home), None)
     actions = []
     if there is None or there.finding != whole:
-        body = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        body = body_of(whole)
         if there is None:
             actions.append(Action("create", home, id_, body))
         else:

@@ -17,10 +17,15 @@ from pqaudit.rules.rulebook import Rulebook
 _dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 
 
+def line_of(document: Document) -> str:
+    """A document as one line, its end included."""
+    return _dump(document) + "\n"
+
+
 def write_lines(findings: Iterable[Document], out: TextIO) -> None:
     """One finding a line."""
     for finding in findings:
-        out.write(_dump(finding) + "\n")
+        out.write(line_of(finding))
 
 
 def write_list(documents: Iterable[Document], out: TextIO) -> None:

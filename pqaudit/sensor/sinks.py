@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from io import RawIOBase
@@ -10,6 +9,7 @@ from io import RawIOBase
 from pqaudit.elastic.shipment import Shipment
 from pqaudit.elastic.spool import SpoolError
 from pqaudit.finding.document import Document
+from pqaudit.outputs.jsonl import line_of
 from pqaudit.sensor.loop import Sink, SinkError
 
 
@@ -41,7 +41,7 @@ class LineSink:
 
     def add(self, findings: Sequence[Document]) -> None:
         """Write findings."""
-        lines = b"".join(json.dumps(finding, separators=(",", ":")).encode() + b"\n" for finding in findings)
+        lines = "".join(map(line_of, findings)).encode()
         try:
             left = memoryview(lines)
             while left:
