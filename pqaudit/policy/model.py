@@ -40,11 +40,6 @@ class Deadline:
     certainty: Certainty
     unsure: str | None
 
-    @property
-    def read_in_original(self) -> bool:
-        """Whether the date was read in the policy itself."""
-        return self.certainty == "read"
-
 
 @dataclass(frozen=True, slots=True)
 class KeyExchangeTest:
@@ -116,11 +111,6 @@ class Requirement:
     source: str
     certainty: Certainty
     unsure: str | None
-
-    @property
-    def read_in_original(self) -> bool:
-        """Whether the requirement was read in the policy itself."""
-        return self.certainty == "read"
 
 
 @dataclass(frozen=True, slots=True)

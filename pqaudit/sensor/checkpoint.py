@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
 from pqaudit.sa.group import Group
@@ -36,13 +36,6 @@ Row = tuple[int, bytes, int, float, str, bytes]
 
 class CheckpointError(Exception):
     """The checkpoint cannot be used: one sentence."""
-
-
-class Saved(NamedTuple):
-    """One row: what is needed to follow an SPI without its evidence in memory."""
-
-    key: Key
-    tracked: Tracked
 
 
 class Checkpoint:
@@ -106,16 +99,15 @@ class Checkpoint:
         row = self._database.execute("SELECT value FROM notes WHERE name = 'alive'").fetchone()
         return None if row is None else float(row[0])
 
-    def load(self) -> Iterator[Saved]:
-        """All that is followed, without the evidence."""
+    def load(self) -> Iterator[tuple[Key, Tracked]]:
+        """All that is followed, without the evidence, the longest silent first."""
         rows = self._database.execute("SELECT version, spi, tier, last, emitted FROM followed ORDER BY last")
         for version, spi, tier, last, emitted in rows:
             tracked = Tracked(None, Tier(tier), last)
-            tracked.unsaved = False
             tracked.saved = True
             tracked.untold = True  # not known; telling it once more does no harm
             tracked.emitted = {id_: bytes.fromhex(material) for id_, material in json.loads(emitted).items()}
-            yield Saved((version, spi), tracked)
+            yield (version, spi), tracked
 
     def evidence(self, key: Key) -> Group:
         """The evidence of one SPI; a row that is missing or damaged gives none, and is counted in ``unreadable``."""

@@ -24,7 +24,6 @@ class Status:
         frames, messages: frames that reached the analysis, and IKE messages found in them.
         sas, half_open: SAs in the table, and how many of them wait for a response.
         findings: emitted, by verdict; an SA whose finding changed is counted again.
-        verdicts: SAs by the verdict of their last finding, those that ended included.
         counters: whatever else happened, by slug: evictions, refusals, time-outs, clock jumps, decoder's counters.
         latest: the last findings, newest first.
         spooled: findings that wait for the server.
@@ -44,7 +43,6 @@ class Status:
     sas: int = 0
     half_open: int = 0
     findings: Counter[str] = field(default_factory=Counter)
-    verdicts: Counter[str] = field(default_factory=Counter)
     counters: Counter[str] = field(default_factory=Counter)
     latest: deque[Document] = field(default_factory=lambda: deque(maxlen=LATEST))
     spooled: int = 0

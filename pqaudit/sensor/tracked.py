@@ -35,21 +35,19 @@ class Tracked:
         tier: how much stands behind it.
         last: second of the wall clock at which its last packet was taken in.
         due: second at which it is to be looked at next.
-        unsaved: it changed since the checkpoint.
         emitted: for each finding by ``event.id`` what was material in it when it was last emitted.
         news: packets came since the last look.
         untold: packets came that no finding that was emitted tells of.
         saved: the checkpoint has a row of it.
     """
 
-    __slots__ = ("due", "emitted", "group", "last", "news", "saved", "tier", "unsaved", "untold")
+    __slots__ = ("due", "emitted", "group", "last", "news", "saved", "tier", "untold")
 
     def __init__(self, group: Group | None, tier: Tier, last: float) -> None:
         self.group = group
         self.tier = tier
         self.last = last
         self.due = 0.0
-        self.unsaved = True
         self.emitted: dict[str, bytes] = {}
         self.news = False
         self.untold = False

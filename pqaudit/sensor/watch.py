@@ -103,7 +103,7 @@ class Watch:
         self._checkpoint = checkpoint
         self._timing = timing
         self._custom = custom
-        self.table = TrackedTable(most_sas, self._evicted)
+        self.table = TrackedTable(most_sas, self._let_go)
         self.counters: Counter[str] = Counter()
         self.losses: dict[str, LossLog] = {}
         self._lineage = Lineage(rulebook.rekey_within, _MOST_PAIRS)
@@ -143,7 +143,6 @@ class Watch:
         self.table.raise_tier(key, tracked, message)
         tracked.last = now
         tracked.news = tracked.untold = True
-        tracked.unsaved = True
         self._unsaved[key] = None
         if tracked.tier is Tier.UNANSWERED:
             due = now + self._timing.attempt
@@ -199,9 +198,9 @@ class Watch:
         tracked.news = False
         if ended:
             self.counters[TIMED_OUT] += 1
-            self._forget(key, tracked)
+            self.table.remove(key)
+            self._let_go(key, tracked)
         else:
-            tracked.unsaved = True
             self._unsaved[key] = None
             self._schedule(key, tracked, tracked.last + limit)
 
@@ -316,7 +315,6 @@ class Watch:
         self.trouble = None
         self._ended.clear()
         for row, tracked in zip(rows, changed, strict=True):
-            tracked.unsaved = False
             tracked.saved = True
             self._unsaved.pop((row[0], row[1]), None)
 
@@ -332,7 +330,8 @@ class Watch:
                 yield key
         yield from attempts
 
-    def _evicted(self, key: Key, tracked: Tracked) -> None:
+    def _let_go(self, key: Key, tracked: Tracked) -> None:
+        """Drop what is kept here of an SPI that is followed no longer, and have its row deleted."""
         if tracked.saved:
             self._ended[key] = None
         self._unsaved.pop(key, None)
@@ -348,17 +347,10 @@ class Watch:
             if now - tracked.last < self._timing.quiet:
                 return
             del self._hot[key]
-            if tracked.unsaved:
+            if key in self._unsaved:
                 self._hot[key] = None
             else:
                 tracked.group = None
-
-    def _forget(self, key: Key, tracked: Tracked) -> None:
-        self.table.remove(key)
-        self._unsaved.pop(key, None)
-        self._hot.pop(key, None)
-        if tracked.saved:
-            self._ended[key] = None
 
     def close(self) -> None:
         """Close the checkpoint; ``save`` comes first where it is to hold everything."""
