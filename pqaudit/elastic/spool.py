@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from pqaudit.durable import LaterFileError, open_database, transaction
 from pqaudit.elastic.bulk import body_of
 from pqaudit.elastic.indices import index_of
 from pqaudit.finding.document import Document
@@ -87,55 +88,27 @@ class Spool:
         self._most_octets = most_octets
         self._most_age = most_age
         self._lock = Lock()  # one connection serves all threads, one at a time
-        self.damaged: Path | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = self._open()
+            self._database, self.damaged = open_database(
+                folder / FILE_NAME,
+                _TABLES,
+                _SCHEMA,
+                probe="queue",
+                busy=_BUSY_SECONDS,
+                new=("auto_vacuum = INCREMENTAL", f"page_size = {_PAGE}"),
+                # Some builds write every finding once more, as zeros, when it is taken out.
+                always=("secure_delete = FAST",),
+                any_thread=True,
+            )
         except OSError as error:
             raise SpoolError(
                 f"the spool {folder} cannot be made: {error.strerror}; choose another with --spool"
             ) from error
-
-    # -- opening -------------------------------------------------------------------------------------------------
-
-    def _open(self) -> sqlite3.Connection:
-        path = self.folder / FILE_NAME
-        try:
-            return self._opened(path)
-        except sqlite3.OperationalError as error:
-            raise self._failed(error) from error
-        except sqlite3.DatabaseError:
-            # No database, or a damaged one. It is set aside, never deleted: it may hold findings.
-            self.damaged = path.with_name(f"{FILE_NAME}.damaged-{time.time_ns()}")
-            for suffix in ("-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    path.with_name(FILE_NAME + suffix).rename(self.damaged.with_name(self.damaged.name + suffix))
-            path.rename(self.damaged)
-        try:
-            return self._opened(path)
+        except LaterFileError as error:
+            raise SpoolError(f"the spool {folder} was made by a later pqaudit; use that, or another --spool") from error
         except sqlite3.Error as error:
             raise self._failed(error) from error
-
-    def _opened(self, path: Path) -> sqlite3.Connection:
-        new = not path.exists()
-        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            if new:
-                path.chmod(0o600)
-                database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                database.execute(f"PRAGMA page_size = {_PAGE}")
-            database.execute("PRAGMA journal_mode = WAL")
-            # Some builds write every finding once more, as zeros, when it is taken out.
-            database.execute("PRAGMA secure_delete = FAST")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _SCHEMA):
-                raise SpoolError(f"the spool {self.folder} was made by a later pqaudit; use that, or another --spool")
-            database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_SCHEMA}; COMMIT;")
-            database.execute("SELECT count(*) FROM queue").fetchone()
-        except BaseException:
-            database.close()
-            raise
-        return database
 
     def _failed(self, error: sqlite3.Error) -> SpoolError:
         return SpoolError(f"the spool {self.folder} cannot be used: {error}")
@@ -207,14 +180,8 @@ class Spool:
         try:
             # Synced, it reaches the disk before it counts, a power cut included.
             self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._database):
                 yield
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._failed(error) from error
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pqaudit.durable import LaterFileError, open_database, transaction
 from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
 from pqaudit.sa.group import Group
 from pqaudit.sa.record import RecordError, from_record, to_record
@@ -49,49 +49,24 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE_NAME
-        self.damaged: Path | None = None
         self.unreadable = 0
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                self._database = self._opened()
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:
-                self.damaged = self._set_aside()
-                self._database = self._opened()
+            self._database, self.damaged = open_database(
+                folder / FILE_NAME,
+                _TABLES,
+                _SCHEMA,
+                probe="followed",
+                busy=_BUSY_SECONDS,
+                # Findings are on disk for sure, in the spool; of this the last seconds may be lost in a power cut.
+                always=("synchronous = NORMAL",),
+            )
         except OSError as error:
             raise CheckpointError(f"the state in {folder} cannot be used: {error.strerror}; see --state") from error
+        except LaterFileError as error:
+            raise CheckpointError(f"the state in {folder} was made by a later pqaudit; see --state") from error
         except sqlite3.Error as error:
             raise CheckpointError(f"the state in {folder} cannot be used: {error}; see --state") from error
-
-    def _opened(self) -> sqlite3.Connection:
-        new = not self._path.exists()
-        database = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        try:
-            if new:
-                self._path.chmod(0o600)
-            database.execute("PRAGMA journal_mode = WAL")
-            # Findings are on disk for sure, in the spool; of this the last seconds may be lost in a power cut.
-            database.execute("PRAGMA synchronous = NORMAL")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _SCHEMA):
-                raise CheckpointError(f"the state in {self._path.parent} was made by a later pqaudit; see --state")
-            database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_SCHEMA}; COMMIT;")
-            database.execute("SELECT count(*) FROM followed").fetchone()
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _set_aside(self) -> Path:
-        aside = self._path.with_name(f"{FILE_NAME}.damaged-{time.time_ns()}")
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self._path.with_name(FILE_NAME + suffix).unlink()
-        self._path.rename(aside)
-        return aside
 
     @property
     def alive_until(self) -> float | None:
@@ -130,16 +105,10 @@ class Checkpoint:
             sqlite3.Error: it could not be written, a full disk for one; the state before stands.
         """
         database = self._database
-        database.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(database):
             database.executemany("DELETE FROM followed WHERE version = ? AND spi = ?", list(ended))
             database.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?, ?, ?)", rows)
             database.execute("INSERT OR REPLACE INTO notes VALUES ('alive', ?)", (now,))
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
         """Close the file."""
