@@ -191,19 +191,26 @@ class Delivery:
                     self.troubled(ServerError(Problem.OVERLOADED, text, outcome.status))
             else:
                 refused.append(Refusal(entry, outcome.status, outcome.type, outcome.reason))
-        elsewhere = indices_elsewhere(server, {id_: entry.home for id_, entry in created.items()})
+        elsewhere = indices_elsewhere(server, {id_: entry.home for id_, entry in (created | known).items()})
         known.update({id_: created.pop(id_) for id_ in elsewhere if id_ in created})
         self._done(list(created.values()), CREATED)
         if known:
-            self._merge(server, known, later, refused)
+            self._merge(server, known, elsewhere, later, refused)
         if refused:
             self.dead_letters.keep(refused)
             self._done([refusal.entry for refusal in refused], REJECTED)
         return later
 
-    def _merge(self, server: Server, known: dict[str, Entry], later: list[Entry], refused: list[Refusal]) -> None:
+    def _merge(
+        self,
+        server: Server,
+        known: dict[str, Entry],
+        elsewhere: dict[str, set[str]],
+        later: list[Entry],
+        refused: list[Refusal],
+    ) -> None:
         findings: dict[str, Document] = {id_: json.loads(entry.body) for id_, entry in known.items()}
-        merged = merge_into_stored(server, findings, self.merge)
+        merged = merge_into_stored(server, findings, elsewhere, self.merge)
         for id_, outcome in merged.refused.items():
             refused.append(Refusal(known[id_], outcome.status, outcome.type, outcome.reason))
         later += [known[id_] for id_ in merged.later]

@@ -41,19 +41,20 @@ class Merged:
     refused: dict[str, Outcome] = field(default_factory=dict)
 
 
-def merge_into_stored(server: Server, findings: Mapping[str, Document], merge: Merge) -> Merged:
+def merge_into_stored(
+    server: Server, findings: Mapping[str, Document], elsewhere: dict[str, set[str]], merge: Merge
+) -> Merged:
     """Merge findings into what the server holds, each in one copy in the index of its month.
 
-    A copy may lie in another month's index: an SA whose beginning another capture showed first began earlier. What is
-    stored is read by ID and not searched, so it is never behind (except for which indices to look in, see
-    ``indices_elsewhere``).
+    A copy may lie in another month's index: an SA whose beginning another capture showed first began earlier; those
+    are ``elsewhere``, as ``indices_elsewhere`` gives them, and are added to. What is stored is read by ID and not
+    searched, so it is never behind.
 
     Raises:
         ServerError: a request failed as a whole.
     """
     merged = Merged()
     pending = dict(findings)
-    elsewhere = indices_elsewhere(server, {id_: index_of(finding) for id_, finding in findings.items()})
     scattered: set[str] = set()
     for _ in range(_MOST_ROUNDS):
         if not pending:
