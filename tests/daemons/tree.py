@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import platform
 import re
@@ -12,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+
+from tests.locking import locked
 
 # The first suite whose strongSwan has ML-KEM. apt finds what these packages depend on.
 SUITE = "forky"
@@ -36,7 +35,7 @@ def tree() -> Path:
     """The tree, made when it is not in the cache yet; other processes wait meanwhile."""
     machine = f"{SUITE}-{EDITION}-{platform.machine()}"
     made = cache_folder() / machine
-    with _lock(made.with_name(f"{machine}.lock")):
+    with locked(made.with_name(f"{machine}.lock")):
         if not _is_complete(made):
             began = time.monotonic()
             # The lock is ours: what else lies here was left half-made.
@@ -145,11 +144,3 @@ def _fetch(scratch: Path, mirror: str) -> list[Path]:
     run(*apt, "--download-only", "install", *PACKAGES, timeout=300)
     found = (scratch / "cache/archives").glob("*.deb")
     return sorted(found, key=lambda path: path.name.partition("_")[0] != "base-files")
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -15,6 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.locking import locked
 
 HERE = Path(__file__).resolve().parent
 FETCH = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
@@ -44,7 +45,7 @@ def install(engine: str, version: str) -> Installation:
     # Named after what they are made from, so that an older cache is never taken for a current one.
     home = cache_folder() / f"{engine}-{version}-{_digest(pom)}"
     classes = home / f"classes-{_digest(*sources)}"
-    with _lock(home.with_suffix(home.suffix + ".lock")):
+    with locked(home.with_suffix(home.suffix + ".lock")):
         if not home.is_dir():
             with _made_whole(home) as part:
                 _fetch(engine, version, part)
@@ -134,14 +135,6 @@ def _run(command: list[str], purpose: str) -> None:
 
 def _digest(*files: Path) -> str:
     return hashlib.sha256(b"\0".join(each.read_bytes() for each in files)).hexdigest()[:12]
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager
