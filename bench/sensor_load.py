@@ -95,12 +95,12 @@ class Subject:
         """Up to now."""
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        each = [_use_of(int(number)) for number in (pid, *children)]
+        each = [_use_of(number) for number in (str(pid), *children)]
         processor = sum(seconds for seconds, _ in each)
         return Use(processor, each[0][1], sum(octets for _, octets in each[1:]))
 
 
-def _use_of(pid: int) -> tuple[float, int]:
+def _use_of(pid: str) -> tuple[float, int]:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS, int(fields[21]) * PAGE
 

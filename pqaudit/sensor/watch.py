@@ -35,9 +35,11 @@ CLOCK_JUMPED: Final = "clock-jumped"
 ATTEMPTS_NOT_REPORTED: Final = "attempts-not-reported"
 TIMED_OUT: Final = "sas-timed-out"
 NOT_SAVED: Final = "checkpoints-not-written"
+REKEYS_FORGOTTEN: Final = "peers-rekeying-forgotten"
 
-_MOST_PAIRS = 100_000  # whose rekeying is remembered
-_MOST_LOOKS = 500  # SAs looked at in one turn, so that packets are not kept waiting
+_MOST_PAIRS = 100_000  # of peers whose rekeying is remembered
+_MOST_LOOKS = 2_000  # SAs looked at in one turn: as many as can come in one, so that findings do not lag behind
+_MOST_COOLED = 5_000  # SAs whose evidence is let go in one turn: more than can come in one, so that it keeps up
 _NANOSECONDS = 1_000_000_000
 _MATERIAL_OCTETS = 8
 _SEEN_TO_RUN = b"\x01"
@@ -84,6 +86,7 @@ class Watch:
         attempts_per_second: findings of unanswered attempts; more are only counted, so that a flood of requests does
             not become a flood of findings.
         custom: rules of the user.
+        most_pairs: bound on pairs of peers whose rekeying is remembered.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Watch:
         timing: Timing = Timing(),
         attempts_per_second: float = 100.0,
         custom: CustomRules | None = None,
+        most_pairs: int = _MOST_PAIRS,
     ) -> None:
         self._rulebook = rulebook
         self._observer = observer
@@ -106,7 +110,7 @@ class Watch:
         self.table = TrackedTable(most_sas, self._let_go)
         self.counters: Counter[str] = Counter()
         self.losses: dict[str, LossLog] = {}
-        self._lineage = Lineage(rulebook.rekey_within, _MOST_PAIRS)
+        self._lineage = Lineage(rulebook.rekey_within, most_pairs)
         self._agenda: list[tuple[float, int, Key]] = []
         self._order = count()
         self._unsaved: dict[Key, None] = {}
@@ -225,6 +229,8 @@ class Watch:
         for sa in group.associations():
             origin = self._lineage.origin_of(sa)
             self._lineage.note(sa)
+            if self._lineage.forgotten:
+                self.counters[REKEYS_FORGOTTEN] = self._lineage.forgotten
             finding = finding_of(Carried(sa, (self._observer,), () if origin is None else (origin,)), self._rulebook)
             if self._custom is not None:
                 (finding,) = self._custom.apply([finding])
@@ -339,7 +345,7 @@ class Watch:
 
     def _cool(self, now: float) -> None:
         """Let go of evidence that is saved and was not used for a while."""
-        for key in list(islice(self._hot, _MOST_LOOKS)):
+        for key in list(islice(self._hot, _MOST_COOLED)):
             tracked = self.table.get(key)
             if tracked is None:
                 del self._hot[key]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pqaudit.capture.frame import Frame
 from pqaudit.capture.loss import Loss
 from pqaudit.capture.reader import read_capture
 from pqaudit.decode.datagram import Datagram
@@ -18,7 +19,8 @@ from pqaudit.finding.document import Document
 from pqaudit.pipeline import read_message
 from pqaudit.sensor.checkpoint import Checkpoint
 from pqaudit.sensor.tracked import EVICTED, REFUSED
-from pqaudit.sensor.watch import ATTEMPTS_NOT_REPORTED, CLOCK_JUMPED, Timing, Watch
+from pqaudit.sensor.watch import ATTEMPTS_NOT_REPORTED, CLOCK_JUMPED, REKEYS_FORGOTTEN, Timing, Watch
+from tests import build as b
 from tests.conftest import SAMPLES, audit, rulebook_cached
 
 START = 1_000_000.0
@@ -215,6 +217,17 @@ def test_dropped_packets_are_in_the_findings_of_their_time(tmp_path: Path) -> No
     slugs = {core(each)["reason"]: [a["id"] for a in each["pqaudit"]["anomalies"]] for each in told}
     assert "packets-dropped" in slugs["response-not-seen"]
     assert "packets-dropped" not in slugs["not-offered"]
+
+
+def test_peers_whose_rekeying_is_forgotten_are_counted(tmp_path: Path) -> None:
+    sensor = Sensor(tmp_path, most_pairs=2)
+    decoder = Decoder()
+    for number in range(1, 6):
+        spis = {"spi_i": bytes([number]) * 8, "spi_r": bytes([number + 100]) * 8}
+        rekeying = b.udp_frame(b.encrypted(b.CHILD, 2, octets=200, **spis), f"192.0.2.{number}", "198.51.100.1")
+        sensor.feed(*decoder.feed(Frame(number * NANOSECONDS, 9, 1, rekeying, len(rekeying), "interface:a", number)))
+    assert len(sensor.after(65)) == 5
+    assert sensor.watch.counters[REKEYS_FORGOTTEN] == 3
 
 
 def test_a_clock_that_jumps_ends_no_sa_early(tmp_path: Path) -> None:
