@@ -207,6 +207,18 @@ class Delivering:
         return sum(self._delivery.counters[name] for name in (CREATED, MERGED, SAME))
 
     @property
+    def dropped(self) -> int:
+        """Findings dropped in this run, to keep to the bounds of the spool."""
+        return self.shipment.dropped
+
+    @property
+    def refused(self) -> int:
+        """Findings that the server refused for good."""
+        from pqaudit.elastic.spool import REJECTED
+
+        return self._delivery.counters[REJECTED]
+
+    @property
     def trouble(self) -> str | None:
         """A sentence while the server does not take findings."""
         error = self._delivery.trouble

@@ -313,6 +313,7 @@ def _run(
             raise _CaptureFailed(str(error)) from error
         finally:
             notifier.stopping()
+            chores.ask()
             if log is not None:
                 log.stopped(status)
     return ExitCode.OUTPUT_FAILED if status.counters[NOT_KEPT] else ExitCode.DONE
@@ -352,6 +353,7 @@ class _Chores:
         self._log = log
         self._notifier = notifier
         self._due = dict.fromkeys(("view", "summary", "spool"), 0.0)
+        self._dropped = 0
 
     def turn(self) -> None:
         """Called several times a second."""
@@ -360,10 +362,7 @@ class _Chores:
         while self._heard:
             self.said(self._heard.popleft())
         if self._is_due("view", now, _VIEW_SECONDS):
-            if delivering is not None:
-                status.spooled = delivering.waiting
-                status.delivered = delivering.delivered
-                status.trouble = delivering.trouble
+            self.ask()
             if self._view is not None:
                 self._view.update()
             self._notifier.alive(status)
@@ -371,6 +370,24 @@ class _Chores:
             self._log.summary(status)
         if self._is_due("spool", now, _EXPIRY_SECONDS) and delivering is not None:
             delivering.expire()
+            self._say_what_was_dropped()
+
+    def ask(self) -> None:
+        """Have the status tell of the findings on their way to the server as it is now."""
+        status, delivering = self._status, self._delivering
+        if delivering is not None:
+            status.spooled = delivering.waiting
+            status.delivered = delivering.delivered
+            status.dropped = delivering.dropped
+            status.refused = delivering.refused
+            status.trouble = delivering.trouble
+
+    def _say_what_was_dropped(self) -> None:
+        assert self._delivering is not None
+        more = self._delivering.dropped - self._dropped
+        if more:
+            self._dropped += more
+            self.said(f"{more:,} findings that waited for the server were dropped to keep to the bounds of the spool")
 
     def _is_due(self, what: str, now: float, seconds: float) -> bool:
         if now < self._due[what]:

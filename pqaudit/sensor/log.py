@@ -84,6 +84,8 @@ def _totals(status: Status) -> dict[str, Any]:
         "events": dict(status.counters),
         "spooled": status.spooled,
         "delivered": status.delivered,
+        "dropped": status.dropped,
+        "refused": status.refused,
         "trouble": status.trouble,
         "interfaces": []
         if capture is None

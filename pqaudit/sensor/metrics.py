@@ -134,6 +134,8 @@ class _StatusCollector(Collector):
         yield _labelled("pqaudit_events", "Whatever else happened.", "event", status.counters)
         yield _gauge("pqaudit_spooled_findings", "Findings that wait for the server.", status.spooled)
         yield _counter("pqaudit_delivered_findings", "Findings that the server confirmed.", status.delivered)
+        yield _counter("pqaudit_dropped_findings", "Findings for which the spool had no room.", status.dropped)
+        yield _counter("pqaudit_refused_findings", "Findings that the server refused.", status.refused)
         yield _gauge("pqaudit_server_trouble", "1 while the server takes no findings.", int(status.trouble is not None))
         capture = status.capture
         if capture is None:

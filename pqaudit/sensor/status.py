@@ -28,6 +28,8 @@ class Status:
         latest: the last findings, newest first.
         spooled: findings that wait for the server.
         delivered: findings that the server confirmed in this run.
+        dropped: findings that waited for the server and were dropped in this run, to keep to the bounds of the spool.
+        refused: findings that the server refused for good in this run.
         server: the URL, or None without a server.
         trouble: a sentence while the server does not take findings, else None.
         notes: latest sentences for a person, with the second since the epoch of each; newest last.
@@ -47,6 +49,8 @@ class Status:
     latest: deque[Document] = field(default_factory=lambda: deque(maxlen=LATEST))
     spooled: int = 0
     delivered: int = 0
+    dropped: int = 0
+    refused: int = 0
     server: str | None = None
     trouble: str | None = None
     notes: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LATEST))

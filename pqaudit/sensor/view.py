@@ -90,6 +90,8 @@ class LiveView:
         text = f"Findings: {totals or 'none yet'}"
         if status.server is not None:
             text += f"   delivered {status.delivered:,}, waiting {status.spooled:,}"
+            if status.dropped or status.refused:
+                text += f", dropped {status.dropped:,}, refused {status.refused:,}"
         return Text(text)
 
     def _troubles(self) -> list[Text]:
