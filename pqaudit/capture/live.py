@@ -52,7 +52,7 @@ class LiveOptions:
     Attributes:
         kernel_filter: gives for a LINKTYPE_ number the filter expression for the kernel; None for all frames.
         wanted: as for ``read_capture``: the test that rejects what the kernel let through needlessly.
-        buffer_octets: the kernel's buffer, at least ``LEAST_BUFFER``.
+        buffer_octets: the kernel's buffer; for IKE at least ``LEAST_BUFFER``.
         promiscuous: also frames that are not for this machine.
         snapshot_length: most octets of a frame that are kept.
     """
@@ -64,8 +64,8 @@ class LiveOptions:
     snapshot_length: int = SNAPSHOT_LENGTH
 
     def __post_init__(self) -> None:
-        if not LEAST_BUFFER <= self.buffer_octets < 1 << 31:
-            raise ValueError(f"The buffer must have from {LEAST_BUFFER} to {(1 << 31) - 1} octets.")
+        if not 0 < self.buffer_octets < 1 << 31:
+            raise ValueError(f"The buffer must have from 1 to {(1 << 31) - 1} octets.")
         if not 0 < self.snapshot_length <= SNAPSHOT_LENGTH:
             raise ValueError(f"The snapshot length must be from 1 to {SNAPSHOT_LENGTH}.")
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pqaudit.finding.document import Document
     from pqaudit.rules.rulebook import Rulebook
     from pqaudit.sensor.capturing import CaptureOptions
+    from pqaudit.sensor.exposing import Exposing
+    from pqaudit.sensor.exposure_wire import ExposureOptions
     from pqaudit.sensor.log import Log
     from pqaudit.sensor.loop import Sink
     from pqaudit.sensor.notify import Notifier
@@ -124,6 +126,19 @@ _EXPIRY_SECONDS = 60.0
     "[default: ~/.local/state/pqaudit]",
 )
 @click.option(
+    "--exposure/--no-exposure",
+    default=False,
+    help="Count the encrypted traffic (ESP) of each tunnel, in a second capture of headers alone.  "
+    "[default: no-exposure]",
+)
+@click.option(
+    "--exposure-sample",
+    "sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of N packets of ESP take one, N a power of two; 1 takes all.  [default: 64]",
+)
+@click.option(
     "--metrics",
     metavar="[HOST:]PORT",
     help="Serve /metrics for Prometheus and /healthz there, on loopback unless HOST says otherwise.",
@@ -160,6 +175,8 @@ def command(
     max_sas: int,
     idle_hours: float,
     state: Path | None,
+    exposure: bool,
+    sample: int | None,
     metrics: str | None,
     output: str | None,
     quiet: bool,
@@ -186,8 +203,11 @@ def command(
     # Imported late so that --help and wrong usage answer at once.
     from pqaudit.capture.ring import RingOptions
     from pqaudit.sensor.capturing import CaptureOptions
+    from pqaudit.sensor.exposure_wire import DEFAULT_SAMPLE, ExposureOptions
     from pqaudit.sensor.status import Status
 
+    if sample is not None and not exposure:
+        raise click.UsageError("--exposure-sample needs --exposure")
     gc.freeze()
     total = ring_megabytes * _MEGABYTE
     try:
@@ -205,6 +225,9 @@ def command(
             backlog_octets=backlog_megabytes * _MEGABYTE,
             wait=wait,
         )
+        counted = (
+            ExposureOptions(interfaces, sample or DEFAULT_SAMPLE, promiscuous, options.account) if exposure else None
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     status = Status(started=time.time(), observer=sensor or socket.gethostname())
@@ -214,13 +237,26 @@ def command(
     if output is None and connection is None and not sys.stdout.isatty():
         output = "-"
     code = _run(
-        options, status, folder, connection, spool, rulebook, custom, max_sas, idle_hours, metrics, output, quiet
+        options,
+        counted,
+        status,
+        folder,
+        connection,
+        spool,
+        rulebook,
+        custom,
+        max_sas,
+        idle_hours,
+        metrics,
+        output,
+        quiet,
     )
     sys.exit(code)
 
 
 def _run(
     options: CaptureOptions,
+    counted: ExposureOptions | None,
     status: Status,
     folder: Path,
     connection: Connection | None,
@@ -237,6 +273,7 @@ def _run(
     from pqaudit.decode.decoder import Decoder
     from pqaudit.sensor.capturing import CaptureProcess, CaptureStartError
     from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
+    from pqaudit.sensor.exposing import Exposing
     from pqaudit.sensor.log import Log
     from pqaudit.sensor.loop import NOT_KEPT, Sensor
     from pqaudit.sensor.metrics import MetricsError, MetricsServer
@@ -247,28 +284,42 @@ def _run(
     from pqaudit.sensor.watch import Timing, Watch
 
     stopping = _stopping()
-    told: deque[str] = deque(maxlen=100)  # by the thread that delivers
+    heard: deque[str] = deque(maxlen=100)  # sentences from where there is no log
+
+    def said(sentence: str) -> None:
+        status.notes.append((time.time(), sentence))
+        heard.append(sentence)
+
     notifier = Notifier.from_environment()
     with ExitStack() as stack:
         source = CaptureProcess(options)
+        state = folder / "sensor"
+        exposing = None if counted is None else Exposing(counted, rulebook, state, said)
         try:
             source.start()
             stack.callback(source.close)
+            if exposing is not None:
+                # While it may: this process may soon be no longer root.
+                exposing.start()
+                stack.callback(exposing.close)
             if options.account is not None:
                 _import_for_later(connection)
                 drop_privileges(options.account)
-            checkpoint = Checkpoint(folder / "sensor")
+            checkpoint = Checkpoint(state)
         except CaptureStartError as error:
             raise _CaptureFailed(error.message) from error
         except (CaptureEndedError, PrivilegeError) as error:
             raise _CaptureFailed(str(error)) from error
         except CheckpointError as error:
             raise _StateFailed(str(error)) from error
+        if exposing is not None:
+            exposing.resume()
+            status.exposure = exposing.status
         delivering: Delivering | None = None
         sinks: list[Sink] = []
         if connection is not None:
             delivering = stack.enter_context(
-                Delivering(connection, spool, rulebook, custom, for_ever=True, tell=told.append)
+                Delivering(connection, spool, rulebook, custom, for_ever=True, tell=heard.append)
             )
             status.server = connection.url
             sinks.append(SpoolSink(delivering.shipment))
@@ -290,7 +341,7 @@ def _run(
             timing=Timing(idle=idle_hours * _HOUR),
             custom=custom,
         )
-        chores = _Chores(status, delivering, view, log, notifier, told)
+        chores = _Chores(status, delivering, view, log, notifier, heard, exposing)
         sensor = Sensor(
             source,
             Decoder(ports=options.ports, tunnels=options.tunnels),
@@ -313,6 +364,8 @@ def _run(
             raise _CaptureFailed(str(error)) from error
         finally:
             notifier.stopping()
+            if exposing is not None:
+                exposing.close()
             chores.ask()
             if log is not None:
                 log.stopped(status)
@@ -345,7 +398,9 @@ class _Chores:
         log: Log | None,
         notifier: Notifier,
         heard: deque[str],
+        exposing: Exposing | None,
     ) -> None:
+        self._exposing = exposing
         self._heard = heard
         self._status = status
         self._delivering = delivering
@@ -359,8 +414,9 @@ class _Chores:
         """Called several times a second."""
         now = time.monotonic()
         status, delivering = self._status, self._delivering
-        while self._heard:
-            self.said(self._heard.popleft())
+        self.hear()
+        if self._exposing is not None:
+            self._exposing.turn()
         if self._is_due("view", now, _VIEW_SECONDS):
             self.ask()
             if self._view is not None:
@@ -389,6 +445,11 @@ class _Chores:
             self._dropped += more
             self.said(f"{more:,} findings that waited for the server were dropped to keep to the bounds of the spool")
 
+    def hear(self) -> None:
+        """Say what waits to be said."""
+        while self._heard:
+            self.said(self._heard.popleft())
+
     def _is_due(self, what: str, now: float, seconds: float) -> bool:
         if now < self._due[what]:
             return False
@@ -399,6 +460,8 @@ class _Chores:
         """A finding went out."""
         if self._log is not None:
             self._log.finding(finding)
+        if self._exposing is not None:
+            self._exposing.told(finding)
 
     def said(self, sentence: str) -> None:
         """There is something to say to a person."""

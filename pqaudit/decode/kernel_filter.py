@@ -67,7 +67,11 @@ def kernel_filter(link_type: int, ports: Iterable[int] = (), *, tunnels: bool = 
         # Link layers, which the decoder always looks into. libpcap's own words for them (`mpls`, `pppoes`) would shift
         # the offsets of what follows.
         terms += (f"ether proto {kind:#x}" for kind in _LINK_LAYERS)
-    untagged = " or ".join(terms)
+    return with_vlans(" or ".join(terms), link_type)
+
+
+def with_vlans(untagged: str, link_type: int) -> str:
+    """An expression for frames without VLAN tags as one for frames with up to two, where a link type has tags."""
     if link_type != LinkType.ETHERNET:
         # libpcap refuses `vlan` here. On `any` Linux takes the outermost tag away before it filters.
         return untagged

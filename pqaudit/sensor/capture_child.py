@@ -10,15 +10,14 @@ import socket
 import sys
 from types import FrameType
 
-from pqaudit.capture.devices import DeviceState, device_state, list_devices
-from pqaudit.capture.live_errors import InterfaceDownError, InterfaceGoneError, LiveCaptureError
+from pqaudit.capture.live_errors import LiveCaptureError
 from pqaudit.capture.octets import reason
 from pqaudit.capture.privileges import Account, PrivilegeError, drop_privileges
 from pqaudit.capture.ring import PacketRing, RingError
 from pqaudit.sensor.capture_loop import CaptureLoop, new_notes
 from pqaudit.sensor.capture_options import CaptureOptions, unpack_options
-from pqaudit.sensor.capture_wire import Kind, Unpacker, message
-from pqaudit.sensor.watched import WatchedInterface
+from pqaudit.sensor.capture_wire import Kind, first_message, message
+from pqaudit.sensor.watched import WatchedInterface, open_interface
 
 _FOLDER_MODE = 0o750
 _PRIORITY = -10
@@ -32,25 +31,16 @@ def main(descriptor: int) -> None:
     gc.freeze()
     gc.set_threshold(100_000)
     with socket.socket(fileno=descriptor) as link:
-        options = _options(link)
-        if options is None:
+        packed = first_message(link)
+        if packed is None:
             return
         try:
-            loop = _prepare(options, link)
+            loop = _prepare(unpack_options(packed), link)
         except (LiveCaptureError, PrivilegeError, RingError) as error:
             with contextlib.suppress(ConnectionError):
                 link.sendall(message(Kind.REFUSED, str(error).encode()))
             return
         loop.run()
-
-
-def _options(link: socket.socket) -> CaptureOptions | None:
-    """What is to be done; None when the other process is gone already."""
-    unpacker = Unpacker()
-    while octets := link.recv(65_536):
-        for _, packed in unpacker.feed(octets):
-            return unpack_options(packed)
-    return None
 
 
 def _prepare(options: CaptureOptions, link: socket.socket) -> CaptureLoop:
@@ -61,7 +51,7 @@ def _prepare(options: CaptureOptions, link: socket.socket) -> CaptureLoop:
     live = options.live()
     interfaces = [WatchedInterface(name, live) for name in options.interfaces]
     for interface in interfaces:
-        _open(interface, options)
+        open_interface(interface, wait=options.wait)
     if options.account is not None:
         if options.ring_folder is not None:
             _give_folder(options.ring_folder, options.account)
@@ -84,24 +74,6 @@ def _prepare(options: CaptureOptions, link: socket.socket) -> CaptureLoop:
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGTERM, stop)
     return loop
-
-
-def _open(interface: WatchedInterface, options: CaptureOptions) -> None:
-    """Open an interface, or prepare to wait for it. Raises LiveCaptureError."""
-    try:
-        # The system lets open an interface that is down, and nothing comes.
-        if device_state(interface.name) is DeviceState.DOWN:
-            raise InterfaceDownError(f"The interface {interface.name} is down.")
-        interface.open()
-    except InterfaceGoneError as error:
-        if not options.wait:
-            names = ", ".join(device.name for device in list_devices()) or "none that can be captured from"
-            raise InterfaceGoneError(f"{error.message.removesuffix('.')}; there are: {names}.") from error
-        interface.absent(error)
-    except InterfaceDownError as error:
-        if not options.wait:
-            raise
-        interface.absent(error)
 
 
 def _give_folder(folder: str, account: Account) -> None:

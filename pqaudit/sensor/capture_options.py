@@ -56,6 +56,8 @@ class CaptureOptions:
             raise ValueError("At least one interface must be named.")
         if len(set(self.interfaces)) < len(self.interfaces):
             raise ValueError("Each interface can be named only once.")
+        if self.buffer_octets < LEAST_BUFFER:
+            raise ValueError(f"The buffer must have at least {LEAST_BUFFER} octets.")
         if self.backlog_octets < LEAST_BACKLOG:
             raise ValueError(f"The backlog must have room for at least {LEAST_BACKLOG} octets.")
         kernel_filter(LinkType.ETHERNET, self.ports, tunnels=self.tunnels)

@@ -7,6 +7,7 @@ privileges, so nothing is unpickled.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import IntEnum
@@ -41,6 +42,7 @@ class Kind(IntEnum):
     FRAMES = 4
     REPORT = 5
     ENDED = 6
+    EXPOSURE = 7
 
 
 def message(kind: Kind, octets: bytes) -> bytes:
@@ -71,6 +73,15 @@ class Unpacker:
             yield Kind(kind), bytes(waiting[start : start + length])
             start += length
         del waiting[:start]
+
+
+def first_message(link: socket.socket) -> bytes | None:
+    """What the first message holds that comes, waited for; None when the other end closes before that."""
+    unpacker = Unpacker()
+    while octets := link.recv(65_536):
+        for _, packed in unpacker.feed(octets):
+            return packed
+    return None
 
 
 def pack_frames(frames: Sequence[Frame]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from pqaudit import __version__
 from pqaudit.finding.document import Document
-from pqaudit.sensor.status import Status
+from pqaudit.sensor.status import ExposureStatus, Status
 
 
 class Log:
@@ -31,6 +31,7 @@ class Log:
 
     def stopped(self, status: Status) -> None:
         """The sensor ends."""
+        self._exposure(status.exposure)
         self._write("info", "stopped", **_totals(status))
 
     def note(self, text: str, level: str = "warning") -> None:
@@ -61,6 +62,25 @@ class Log:
         self._before = (now, status.frames, status.messages)
         rates = {"frames_per_second": round(frames / seconds, 1), "messages_per_second": round(messages / seconds, 1)}
         self._write("info", "summary", **rates, **_totals(status))
+        self._exposure(status.exposure)
+
+    def _exposure(self, status: ExposureStatus | None) -> None:
+        if status is None:
+            return
+        self._write(
+            "info",
+            "exposure",
+            sampled=status.sampled,
+            running=status.running,
+            pairs=status.pairs,
+            esp_packets=dict(status.packets),
+            esp_octets=dict(status.octets),
+            events=dict(status.counters),
+            interfaces=[
+                {"name": each.name, "received": each.statistics.received, "dropped": each.statistics.dropped}
+                for each in status.interfaces
+            ],
+        )
 
     def _write(self, level: str, event: str, **fields: Any) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from pqaudit import __version__
 from pqaudit.capture.devices import DeviceState
-from pqaudit.sensor.status import Status
+from pqaudit.sensor.status import ExposureStatus, Status
 
 OLDEST_BEAT = 15.0
 """Seconds after which a loop that did not turn counts as hanging."""
@@ -137,6 +137,8 @@ class _StatusCollector(Collector):
         yield _counter("pqaudit_dropped_findings", "Findings for which the spool had no room.", status.dropped)
         yield _counter("pqaudit_refused_findings", "Findings that the server refused.", status.refused)
         yield _gauge("pqaudit_server_trouble", "1 while the server takes no findings.", int(status.trouble is not None))
+        if status.exposure is not None:
+            yield from _exposure(status.exposure)
         capture = status.capture
         if capture is None:
             return
@@ -173,6 +175,22 @@ class _StatusCollector(Collector):
             yield _gauge("pqaudit_ring_bytes", "Size of the packets kept.", capture.ring.octets)
             yield _counter("pqaudit_ring_packets", "Packets kept.", capture.ring.kept)
             yield _counter("pqaudit_ring_lost_packets", "Packets that could not be kept.", capture.ring.not_kept)
+
+
+def _exposure(status: ExposureStatus) -> Iterable[Metric]:
+    yield _labelled("pqaudit_esp_packets", "ESP packets by the verdict on their tunnel.", "verdict", status.packets)
+    yield _labelled("pqaudit_esp_octets", "Octets of them.", "verdict", status.octets)
+    yield _labelled("pqaudit_esp_events", "What of ESP is not counted or is forgotten.", "event", status.counters)
+    yield _gauge("pqaudit_esp_pairs", "Pairs of peers that send ESP.", status.pairs)
+    yield _gauge("pqaudit_esp_sampled", "Packets that one stands for which was taken.", status.sampled)
+    yield _gauge("pqaudit_esp_running", "1 while ESP is counted.", int(status.running))
+    interfaces = status.interfaces
+    taken = {each.name: each.statistics.received for each in interfaces}
+    yield _labelled("pqaudit_esp_received_packets", "Packets taken, not multiplied.", "interface", taken)
+    dropped = {each.name: each.statistics.dropped for each in interfaces}
+    yield _labelled(
+        "pqaudit_esp_kernel_dropped_packets", "Of them dropped by the kernel, not multiplied.", "interface", dropped
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

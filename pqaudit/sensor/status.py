@@ -6,9 +6,33 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from pqaudit.finding.document import Document
-from pqaudit.sensor.source import CaptureReport
+from pqaudit.sensor.source import CaptureReport, InterfaceReport
 
 LATEST = 20
+
+
+@dataclass(slots=True)
+class ExposureStatus:
+    """ESP that was counted. Packets and octets are estimates when not every packet is taken.
+
+    Attributes:
+        sampled: each packet that was taken stands for so many.
+        running: the counting process is there.
+        pairs: of peers that send ESP.
+        packets, octets: by the verdict on the tunnel when they came, or ``no-ike-seen``.
+        interfaces: packets taken and dropped, not multiplied.
+        counters: what was not counted or is forgotten, by slug.
+        top: the tunnels with the most octets, worst verdict first: both addresses, verdict, octets, packets.
+    """
+
+    sampled: int
+    running: bool = False
+    pairs: int = 0
+    packets: Counter[str] = field(default_factory=Counter)
+    octets: Counter[str] = field(default_factory=Counter)
+    interfaces: tuple[InterfaceReport, ...] = ()
+    counters: Counter[str] = field(default_factory=Counter)
+    top: tuple[tuple[tuple[str, ...], str, int, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -32,6 +56,7 @@ class Status:
         refused: findings that the server refused for good in this run.
         server: the URL, or None without a server.
         trouble: a sentence while the server does not take findings, else None.
+        exposure: how much ESP there is, or None when it is not counted.
         notes: latest sentences for a person, with the second since the epoch of each; newest last.
     """
 
@@ -53,4 +78,5 @@ class Status:
     refused: int = 0
     server: str | None = None
     trouble: str | None = None
+    exposure: ExposureStatus | None = None
     notes: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LATEST))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pqaudit.finding.document import Document
 from pqaudit.outputs.escape import printable
+from pqaudit.outputs.terminal import verdict_text
 from pqaudit.outputs.wording import exchanges_text
 from pqaudit.rules.registry import Registry
 from pqaudit.sensor.status import Status
@@ -45,7 +46,7 @@ class LiveView:
         """Draw the status as it is now."""
         self._measure()
         above: list[RenderableType] = [self._heading(), self._interfaces(), self._totals()]
-        self._live.update(Group(*above, *self._troubles(), self._latest()), refresh=True)
+        self._live.update(Group(*above, *self._troubles(), *self._exposure(), self._latest()), refresh=True)
 
     def _measure(self) -> None:
         now = time.monotonic()
@@ -109,11 +110,38 @@ class LiveView:
         ]
         return lines
 
+    def _exposure(self) -> list[RenderableType]:
+        status = self._status.exposure
+        if status is None:
+            return []
+        taken = sum(each.statistics.received for each in status.interfaces)
+        dropped = sum(each.statistics.dropped for each in status.interfaces)
+        text = f"ESP: {status.octets.total():,} octets in {status.packets.total():,} packets, {status.pairs:,} pairs"
+        if status.sampled > 1:
+            text += f", estimated from 1 packet in {status.sampled:,}"
+        text += f"   {taken:,} taken, {dropped:,} of them dropped by kernel"
+        heading = Text(text if status.running else f"{text}   NOT COUNTED NOW", style="" if status.running else "red")
+        if not status.top:
+            return [heading]
+        table = Table(box=None, pad_edge=False)
+        for title in ("Tunnel", "Verdict"):
+            table.add_column(title, no_wrap=True, overflow="ellipsis")
+        for title in ("ESP octets", "packets"):
+            table.add_column(title, justify="right")
+        for ends, verdict, octets, packets in status.top:
+            table.add_row(printable(" - ".join(ends)), verdict_text(verdict), f"{octets:,}", f"{packets:,}")
+        return [heading, table]
+
+    def _exposure_lines(self) -> int:
+        """Lines that the traffic takes: its heading, and titles and tunnels when there are any."""
+        status = self._status.exposure
+        return 0 if status is None else 1 + (len(status.top) and 1 + len(status.top))
+
     def _latest(self) -> Table:
         table = Table(box=None, pad_edge=False)
         for heading in ("Time", "Verdict", "Selected", "Initiator", "Responder"):
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
-        room = max(3, self._console.size.height - _FIXED_LINES)
+        room = max(3, self._console.size.height - _FIXED_LINES - self._exposure_lines())
         for finding in list(self._status.latest)[:room]:
             table.add_row(*(printable(cell) for cell in self._cells(finding)))
         return table

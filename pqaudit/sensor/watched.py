@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 import time
 
-from pqaudit.capture.devices import DeviceState, device_index, device_state
+from pqaudit.capture.devices import DeviceState, device_index, device_state, list_devices
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.live import LiveInterface, LiveOptions
-from pqaudit.capture.live_errors import LiveCaptureError
+from pqaudit.capture.live_errors import InterfaceDownError, InterfaceGoneError, LiveCaptureError
 from pqaudit.capture.loss import Loss, LossLog
 from pqaudit.sensor.source import InterfaceReport
 
@@ -182,3 +182,21 @@ class WatchedInterface:
             self.notes.append(f"{self._missed} packets of {self.name} were lost.")
             self._told = moment
             self._missed = 0
+
+
+def open_interface(interface: WatchedInterface, *, wait: bool) -> None:
+    """Open an interface, or with ``wait`` prepare to wait for it. Raises LiveCaptureError."""
+    try:
+        # The system lets open an interface that is down, and nothing comes.
+        if device_state(interface.name) is DeviceState.DOWN:
+            raise InterfaceDownError(f"The interface {interface.name} is down.")
+        interface.open()
+    except InterfaceGoneError as error:
+        if not wait:
+            names = ", ".join(device.name for device in list_devices()) or "none that can be captured from"
+            raise InterfaceGoneError(f"{error.message.removesuffix('.')}; there are: {names}.") from error
+        interface.absent(error)
+    except InterfaceDownError as error:
+        if not wait:
+            raise
+        interface.absent(error)

@@ -17,7 +17,7 @@ from bench import corpus
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.reader import read_capture
 from pqaudit.decode.esp import EspPacket, esp_in
-from pqaudit.exposure.table import PAIRS_NOT_COUNTED, ExposureTable
+from pqaudit.exposure.table import PAIRS_FORGOTTEN, PAIRS_NOT_COUNTED, ExposureTable
 from tests.capture.network import require
 from tests.conftest import REPOSITORY, SAMPLES
 
@@ -104,3 +104,35 @@ def test_pairs_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(table.pairs) == 2
     assert table.counters[PAIRS_NOT_COUNTED] == 3
     assert table.documents()[("10.0.0.0", "192.0.2.1")]["esp_octets"] == 150
+
+
+def test_a_sample_stands_for_more() -> None:
+    counted, table = ExposureTable(), ExposureTable()
+    counted.add(EspPacket(A, B, 100), 5)
+    counted.add(EspPacket(B, A, 50), 7)
+    table.merge(counted, times=64)
+    assert table.documents(64) == {
+        ("192.0.2.1", "192.0.2.2"): {
+            "esp_packets": 128,
+            "esp_octets": 9600,
+            "first": "1970-01-01T00:00:00.000000Z",
+            "last": "1970-01-01T00:00:00.000000Z",
+            "sampled": 64,
+        }
+    }
+
+
+def test_the_pairs_with_the_least_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pqaudit.exposure.table.MOST_PAIRS", 20)
+    table = ExposureTable()
+    for last in range(20):
+        table.add(EspPacket(A, bytes([10, 0, 0, last]), 1000 - last), 1)
+    table.make_room(0)
+    assert len(table.pairs) == 20
+    table.make_room(1)
+    assert {pair[0][3] for pair in table.pairs} == set(range(18))
+    table.make_room(7)
+    assert {pair[0][3] for pair in table.pairs} == set(range(13))
+    assert table.counters[PAIRS_FORGOTTEN] == 7
+    table.make_room(1000)
+    assert not table.pairs

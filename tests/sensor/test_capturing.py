@@ -24,7 +24,7 @@ from pqaudit.capture.note import InputNote
 from pqaudit.capture.privileges import find_account
 from pqaudit.capture.reader import read_capture
 from pqaudit.capture.ring import LEAST_FILE_OCTETS, PacketRing, RingOptions
-from pqaudit.sensor import capturing
+from pqaudit.sensor import capturing, child
 from pqaudit.sensor.capture_options import LEAST_BACKLOG
 from pqaudit.sensor.capturing import CaptureOptions, CaptureProcess, CaptureStartError
 from pqaudit.sensor.source import CaptureEndedError, CaptureReport, FrameSource
@@ -457,23 +457,21 @@ def test_what_is_wrong_at_the_start_is_said(network: Network, tmp_path: Path) ->
 
 
 def test_what_it_said_last_is_passed_on(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        capturing, "_PROGRAM", "import sys; print('lost', file=sys.stderr); sys.exit('No cheese left.')"
-    )
+    monkeypatch.setattr(child, "_PROGRAM", "import sys; print('lost', file=sys.stderr); sys.exit('No cheese left.')")
     assert refusal(network, B0) == "The capturing process ended with code 1: No cheese left."
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert "cannot be started" in refusal(network, B0)
 
 
 def test_a_capture_that_does_not_get_ready_is_given_up(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capturing, "_PROGRAM", "import time; time.sleep(60)")
+    monkeypatch.setattr(child, "_PROGRAM", "import time; time.sleep(60)")
     monkeypatch.setattr(capturing, "_START", 0.3)
     assert "did not get ready" in refusal(network, B0)
 
 
 def test_what_cannot_be_understood_ends_the_capture(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     program = "import os, sys, time; os.write(int(sys.argv[1]), bytes(64)); time.sleep(60)"
-    monkeypatch.setattr(capturing, "_PROGRAM", program)
+    monkeypatch.setattr(child, "_PROGRAM", program)
     assert "cannot be understood" in refusal(network, B0)
 
 

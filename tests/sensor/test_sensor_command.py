@@ -16,37 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from pqaudit.capture.reader import read_capture
-from tests.capture.network import require_library, require_root, run
-from tests.conftest import REPOSITORY, SAMPLES, audit
+from tests.capture.network import run
+from tests.conftest import REPOSITORY
+from tests.sensor.link import Link
 from tests.sensor.running import RunningSensor
-
-
-class Link:
-    """A pair of interfaces: what is sent into one comes out of the other."""
-
-    def __init__(self) -> None:
-        require_root()
-        require_library()
-        self.sending, self.watched = f"pqs{os.getpid()}a", f"pqs{os.getpid()}b"
-        self.make()
-
-    def make(self) -> None:
-        run("ip", "link", "add", self.sending, "type", "veth", "peer", "name", self.watched)
-        for name in (self.sending, self.watched):
-            run("ip", "link", "set", name, "up")
-
-    def delete(self) -> None:
-        subprocess.run(["ip", "link", "delete", self.sending], capture_output=True, check=False)
-
-    def send(self, name: str) -> str:
-        """Play a sample; the initiator SPI of its one SA."""
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-            sender.bind((self.sending, 0))
-            for frame in read_capture(str(SAMPLES / name), wanted=None, note=lambda note: None):
-                sender.send(frame.data)
-        (finding,), _ = audit(SAMPLES / name)
-        return str(finding["pqaudit"]["ike"]["initiator_spi"])
 
 
 @pytest.fixture

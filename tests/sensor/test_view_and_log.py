@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+from collections import Counter
 
 import pytest
 from rich.console import Console
@@ -14,7 +15,7 @@ from pqaudit.capture.live import Statistics
 from pqaudit.finding.document import Document
 from pqaudit.sensor.log import Log
 from pqaudit.sensor.source import CaptureReport, InterfaceReport
-from pqaudit.sensor.status import Status
+from pqaudit.sensor.status import ExposureStatus, Status
 from pqaudit.sensor.view import LiveView
 from tests.conftest import SAMPLES, audit, rulebook_cached
 
@@ -37,6 +38,15 @@ def status(finding: Document) -> Status:
     made.notes.append((0.0, HOSTILE))
     made.counters["attempts-evicted"] = 5
     made.trouble = HOSTILE
+    made.exposure = ExposureStatus(
+        64,
+        running=True,
+        pairs=3,
+        packets=Counter({"classical-only": 128, "no-ike-seen": 64}),
+        octets=Counter({"classical-only": 1_234_567, "no-ike-seen": 64_000}),
+        interfaces=(InterfaceReport(HOSTILE, DeviceState.UP, Statistics(3, 2, 0)),),
+        top=((("192.0.2.1", "192.0.2.2"), "classical-only", 1_234_567, 128),),
+    )
     return made
 
 
@@ -53,6 +63,14 @@ def test_the_view(size: tuple[int, int], status: Status) -> None:
     assert "\u202e" not in shown
     if size[0] == 200:
         for part in ("7 hybrid-ml-kem", "1,000", "x25519 + ml-kem-768", "5 attempts-evicted", "down"):
+            assert part in shown
+        for part in (
+            "1 packet in 64",
+            "1,298,567 octets",
+            "3 taken, 2 of them dropped",
+            "192.0.2.1 - 192.0.2.2",
+            "1,234,567",
+        ):
             assert part in shown
 
 
@@ -80,10 +98,20 @@ def test_every_event_is_one_line_of_json(status: Status, finding: Document) -> N
     log.stopped(status)
     assert "\x1b" not in out.getvalue()
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["event"] for line in lines] == ["started", "note", "finding", "summary", "stopped"]
+    assert [line["event"] for line in lines] == [
+        "started",
+        "note",
+        "finding",
+        "summary",
+        "exposure",
+        "exposure",
+        "stopped",
+    ]
     assert lines[1]["message"] == HOSTILE
     assert lines[2]["verdict"] == "hybrid-ml-kem"
     assert lines[3]["interfaces"][0]["dropped"] == 20
+    assert lines[4]["esp_octets"] == {"classical-only": 1_234_567, "no-ike-seen": 64_000}
+    assert lines[4]["interfaces"][0]["dropped"] == 2
 
 
 def test_a_quiet_log_has_no_findings(finding: Document) -> None:
