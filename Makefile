@@ -7,7 +7,8 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --only-binary :all:
 PIN := $(PY) -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
-DEBIAN_TOOLS := tshark tcpdump ip:iproute2 ethtool systemd-analyze:systemd mvn:maven
+DEBIAN_TOOLS := tshark tcpdump ip:iproute2 ethtool systemd-analyze:systemd mvn:maven chromium pdftotext:poppler-utils \
+	libpangoft2-1.0.so.0:libpangoft2-1.0-0 libharfbuzz-subset.so.0:libharfbuzz-subset0 fc-list:fontconfig sshd:openssh-server
 
 MADE := $(VENV)/.made
 BUSY := $(VENV)/.busy
