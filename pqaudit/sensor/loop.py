@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Final, Protocol
 
+from pqaudit.capture.frame import Frame
 from pqaudit.decode.datagram import Datagram
 from pqaudit.decode.decoder import Decoder
 from pqaudit.finding.document import Document
@@ -18,9 +19,11 @@ from pqaudit.sensor.watch import Watch
 
 NOT_KEPT: Final = "findings-not-kept"
 NOT_IKE: Final = "not-ike"
+NOT_ANALYSED: Final = "frames-not-analysed-at-the-end"
 
 _TURN_SECONDS = 0.25  # longest wait, so that whoever shows the status is not kept waiting
 _JUMP_SECONDS = 2.0  # by which the wall clock may run off the monotonic one in one turn; time servers slew far less
+_LAST_SECONDS = 5.0  # for frames that are there when the end comes; service managers wait some 30
 _MOST_PENDING = 10_000  # findings kept in memory while the disk does not take them
 
 
@@ -79,6 +82,7 @@ class Sensor:
         self._pending: list[Document] = []
         self._not_ike = 0
         self._lost_findings = 0
+        self._left_over = 0
         self._sink_trouble: str | None = None
         self._save_trouble: str | None = None
         self._clock = (time.time(), time.monotonic())
@@ -103,17 +107,19 @@ class Sensor:
     def _turn(self) -> None:
         now = self._now()
         self._hear_reports()
-        frames = self._source.read()
-        self._status.frames += len(frames)
-        for frame in frames:
-            for datagram in self._decoder.feed(frame):
-                self._add(datagram, now)
+        self._take(self._source.read(), now)
         self._tell(now)
         if not self._pending:
             # Only now: what the checkpoint calls told must be on disk.
             self._watch.tick(now)
         self._keep_status()
         self._turned()
+
+    def _take(self, frames: list[Frame], now: float) -> None:
+        self._status.frames += len(frames)
+        for frame in frames:
+            for datagram in self._decoder.feed(frame):
+                self._add(datagram, now)
 
     def _add(self, datagram: Datagram, now: float) -> None:
         try:
@@ -176,6 +182,8 @@ class Sensor:
         status.counters.update(watch.table.counters)
         if self._not_ike:
             status.counters[NOT_IKE] = self._not_ike
+        if self._left_over:
+            status.counters[NOT_ANALYSED] = self._left_over
         if self._lost_findings:
             status.counters[NOT_KEPT] = self._lost_findings
         if watch.trouble != self._save_trouble:
@@ -192,6 +200,12 @@ class Sensor:
     def _finish(self) -> None:
         now = time.time()
         self._hear_reports()
+        until = time.monotonic() + _LAST_SECONDS
+        while frames := self._source.read():
+            if time.monotonic() < until:
+                self._take(frames, now)
+            else:
+                self._left_over += len(frames)
         for datagram in self._decoder.flush():
             self._add(datagram, now)
         self._tell(now)

@@ -124,10 +124,16 @@ class Watch:
         self._resume(now)
 
     def _resume(self, now: float) -> None:
-        for key, tracked in self._checkpoint.load():
-            self.table.restore(key, tracked)
-            self._schedule(key, tracked, now + self._timing.settle)
+        timing = self._timing
         alive = self._checkpoint.alive_until
+        # After a message an SA is looked at within so many seconds: those before had their look.
+        looked_at = (now if alive is None else alive) - timing.review - timing.save
+        for key, tracked in self._checkpoint.load():
+            tracked.news = not tracked.emitted or tracked.last >= looked_at
+            self.table.restore(key, tracked)
+            # The response to an attempt may still come.
+            patience = timing.attempt if tracked.tier is Tier.UNANSWERED else timing.settle
+            self._schedule(key, tracked, now + patience)
         if alive is not None:
             loss = Loss(int(alive * _NANOSECONDS), int(now * _NANOSECONDS), 0, 0, blind=True)
             self.losses.setdefault(_WALL, LossLog()).add(loss)

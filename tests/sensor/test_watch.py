@@ -173,6 +173,21 @@ def test_a_flood_of_requests_is_no_flood_of_findings(tmp_path: Path) -> None:
     assert len(told) + sensor.watch.counters[ATTEMPTS_NOT_REPORTED] == 2_000
 
 
+@pytest.mark.parametrize("cut", [2, 8])
+def test_what_was_seen_and_not_told_of_is_told_after_a_restart(cut: int, tmp_path: Path) -> None:
+    messages = list(datagrams("hybrid_x25519_mlkem768.pcap"))
+    one = Sensor(tmp_path)
+    one.feed(*messages[:2])
+    if cut > 2:
+        assert len(one.after(2)) == 1
+        one.feed(*messages[2:cut])
+    one.watch.save(one.now)
+    one.killed()
+    two = Sensor(tmp_path, now=one.now + 20)
+    (finding,) = two.after(5)
+    assert core(finding)["assurance"] == ("executed" if cut > 2 else "selected")
+
+
 @pytest.mark.parametrize("cut", range(0, 9))
 def test_a_restart_loses_no_sa_and_tells_none_twice(cut: int, tmp_path: Path) -> None:
     messages = list(datagrams("hybrid_x25519_mlkem768.pcap"))[:8]
