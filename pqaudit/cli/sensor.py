@@ -209,6 +209,8 @@ def command(
     if sample is not None and not exposure:
         raise click.UsageError("--exposure-sample needs --exposure")
     gc.freeze()
+    # Of what is kept for hours there is much, and few cycles: going through it all often costs a fifth of the time.
+    gc.set_threshold(50_000, 20, 100)
     total = ring_megabytes * _MEGABYTE
     try:
         options = CaptureOptions(

@@ -200,10 +200,11 @@ class Watch:
         if not tracked.news and not ended:
             self._schedule(key, tracked, tracked.last + limit)  # nothing new: until it has been idle for too long
             return
-        group = self._evidence(key, tracked)
-        if tracked.tier is Tier.UNANSWERED and not self._may_report(now):
+        if tracked.emitted and not tracked.news and not tracked.untold:
+            pass  # it ends as it was told of: its evidence may be on disk, and need not be read
+        elif tracked.tier is Tier.UNANSWERED and not self._may_report(now):
             self.counters[ATTEMPTS_NOT_REPORTED] += 1
-        elif group.parts:
+        elif (group := self._evidence(key, tracked)).parts:
             yield from self._emit(tracked, group, ended)
         tracked.news = False
         if ended:
