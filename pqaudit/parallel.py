@@ -1,7 +1,8 @@
 """Reading many captures side by side, one process for each at a time.
 
 A capture is never cut: guessing record borders inside a file goes wrong where payloads hold captures themselves. Every
-process gives the SAs it saw as evidence, and evidence merges to the same SAs whatever the order.
+process gives the SAs it saw as evidence, and evidence merges to the same SAs whatever the order. What is listed (files,
+notes, anomalies) is put into the order of the captures, so that a run is the same however many processes read it.
 """
 
 from __future__ import annotations
@@ -9,22 +10,37 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
+from typing import NamedTuple
 
 from pqaudit.capture.note import InputNote
-from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
+from pqaudit.interrupts import held_interrupts
+from pqaudit.pipeline import AuditRun, ReadOptions, new_run, read_inputs
 
 # Below this, starting processes takes longer than reading.
 LEAST_PARALLEL_OCTETS = 128 * 1024 * 1024
 _MOST_BATCH = 64
+_MOST_BATCH_OCTETS = 64 * 1024 * 1024
 _BATCHES_FOR_EACH_WORKER = 8
 _POLL_SECONDS = 0.1
 _PROGRESS_STEP = 1 << 20
 
-_taken: Synchronized[int] | None = None
+Take = Callable[[int, AuditRun], None]
+"""Called with the index of a source and what was read of it."""
+Progress = Callable[[int], None]
+
+
+class Batch(NamedTuple):
+    """Neighbouring captures that one task reads; ``first`` is the index of the first of them."""
+
+    first: int
+    sources: tuple[str, ...]
 
 
 def read_side_by_side(
@@ -33,98 +49,235 @@ def read_side_by_side(
     options: ReadOptions,
     *,
     workers: int,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Read captures into ``run`` with up to ``workers`` processes; as ``read_inputs`` where that is no gain.
 
     A process that dies (out of memory, killed) costs only the captures that kill it again when read alone; each of them
     gets a fatal note.
     """
-    if workers < 2 or len(sources) < 2 or "-" in sources or _octets(sources) < LEAST_PARALLEL_OCTETS:
+    if _alone(sources, workers):
         read_inputs(sources, run, options, progress=progress)
         return
-    lost = _read_batches(_batches(sources, workers), run, options, workers, progress)
-    for source in lost:
-        if run.interrupted:
-            break
-        if _read_batches([[source]], run, options, 1, progress):
-            text = "The process that read it died; nothing of it is in the result. Is there enough memory?"
-            run.notes.append(InputNote(source, None, "reader-died", text, True))
-    order = {source: index for index, source in enumerate(sources)}
-    run.files.sort(key=lambda file: order.get(file.name, len(order)))
-    run.notes.sort(key=lambda note: (order.get(note.source, -1), note.frame or 0, note.kind))
-    run.anomalies.sort(key=lambda anomaly: (order.get(anomaly.file, -1), anomaly.frame, anomaly.slug))
+    listings = Listings(run)
+
+    def take(batch: Batch, runs: list[AuditRun]) -> None:
+        for part in runs:
+            listings.add(batch, part)
+
+    run.interrupted = _Reading(options, False, take, progress).read(batches(sources, workers), workers)
+    listings.finish()
 
 
-def _octets(sources: Sequence[str]) -> int:
-    total = 0
-    for source in sources:
-        try:
-            total += os.path.getsize(source)
-        except OSError:  # reported by the reader
-            continue
-    return total
-
-
-def _batches(sources: Sequence[str], workers: int) -> list[list[str]]:
-    """Small files travel together: a task costs more than reading one of them."""
-    size = max(1, min(_MOST_BATCH, len(sources) // (workers * _BATCHES_FOR_EACH_WORKER)))
-    return [list(sources[start : start + size]) for start in range(0, len(sources), size)]
-
-
-def _read_batches(
-    batches: list[list[str]],
-    run: AuditRun,
+def read_apart(
+    sources: Sequence[str],
     options: ReadOptions,
+    *,
     workers: int,
-    progress: Callable[[int], None] | None,
-) -> list[str]:
-    """Read batches into ``run``; gives the sources of those whose process died."""
-    # Spawned, not forked: the progress bar draws from a thread, and forking with threads may deadlock.
-    context = multiprocessing.get_context("spawn")
-    taken: Synchronized[int] = context.Value("q", 0)
-    shown = 0
-    lost: list[str] = []
-    with ProcessPoolExecutor(workers, context, _start_worker, (taken,)) as pool:
-        pending: dict[Future[AuditRun], list[str]] = {}
-        try:
-            for batch in batches:
-                pending[pool.submit(_read_batch, batch, options)] = batch
-        except BrokenProcessPool:
-            submitted = {source for batch in pending.values() for source in batch}
-            lost += [source for batch in batches for source in batch if source not in submitted]
-        while pending:
-            try:
-                done, _ = wait(pending, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
-            except KeyboardInterrupt:
-                # The workers got the interrupt too and hand over what they have.
-                run.interrupted = True
-                for future in [f for f in pending if f.cancel()]:
-                    del pending[future]
-                continue
-            for future in done:
-                batch = pending.pop(future)
-                try:
-                    run.merge(future.result())
-                except BrokenProcessPool:
-                    lost += batch
-                except KeyboardInterrupt:
-                    run.interrupted = True
-            if progress is not None:
-                now = taken.value
-                progress(now - shown)
-                shown = now
-    return lost
+    take: Take,
+    progress: Progress | None = None,
+) -> bool:
+    """Read each capture by itself and give it to ``take``, in this process and in any order; True when interrupted.
+
+    A capture that kills its reader is given with nothing but a fatal note. After an interrupt only captures that were
+    read to their end are given. ``take`` is never interrupted.
+    """
+    if _alone(sources, workers):
+        return _read_one_by_one(sources, options, take, progress)
+
+    def take_each(batch: Batch, runs: list[AuditRun]) -> None:
+        for index, part in enumerate(runs, batch.first):
+            if not part.interrupted:
+                take(index, part)
+
+    return _Reading(options, True, take_each, progress).read(batches(sources, workers), workers)
 
 
-def _start_worker(taken: Synchronized[int]) -> None:
-    global _taken
+def died(source: str, detail: str = "") -> AuditRun:
+    """What is known of a capture that killed its reader."""
+    text = f"The process that read it died{detail}; nothing of it is in the result. Is there enough memory?"
+    return AuditRun(notes=[InputNote(source, None, "reader-died", text, True)])
+
+
+def batches(
+    sources: Sequence[str],
+    workers: int,
+    *,
+    most: int = _MOST_BATCH,
+    most_octets: int = _MOST_BATCH_OCTETS,
+) -> Iterator[Batch]:
+    """Small files travel together: a task costs more than reading one of them. What has no size here goes alone."""
+    most = max(1, min(most, len(sources) // (workers * _BATCHES_FOR_EACH_WORKER)))
+    first = 0
+    held: list[str] = []
+    octets = 0
+    for index, source in enumerate(sources):
+        size = _octets_of(source)
+        size = most_octets if size is None else size
+        if held and (len(held) >= most or octets + size > most_octets):
+            yield Batch(first, tuple(held))
+            first, held, octets = index, [], 0
+        held.append(source)
+        octets += size
+    if held:
+        yield Batch(first, tuple(held))
+
+
+class Listings:
+    """Puts what is listed of parts into the order of sources, in whatever order the parts come.
+
+    What adds up goes into the run at once. Lists wait for their turn, those of neighbours joined, so that of many
+    anomalies the same are kept as by one reader.
+    """
+
+    def __init__(self, run: AuditRun) -> None:
+        self._run = run
+        self._parts: dict[int, tuple[int, AuditRun]] = {}  # by first source: the end of the range, what is listed
+        self._first_by_end: dict[int, int] = {}
+
+    def add(self, batch: Batch, part: AuditRun) -> None:
+        """Take what was read of a batch; ``part`` is used up."""
+        self._run.take_sums(part)
+        first, end = batch.first, batch.first + len(batch.sources)
+        before = self._first_by_end.pop(first, None)
+        if before is not None:
+            first, listed = before, self._parts.pop(before)[1]
+            listed.take_lists(part)
+            part = listed
+        after = self._parts.pop(end, None)
+        if after is not None:
+            end = after[0]
+            part.take_lists(after[1])
+        self._parts[first] = (end, part)
+        self._first_by_end[end] = first
+
+    def finish(self) -> None:
+        """Put the lists of all parts that came into the run."""
+        for first in sorted(self._parts):
+            self._run.take_lists(self._parts[first][1])
+
+
+def _alone(sources: Sequence[str], workers: int) -> bool:
+    if workers < 2 or len(sources) < 2 or "-" in sources:
+        return True
+    return sum(_octets_of(source) or 0 for source in sources) < LEAST_PARALLEL_OCTETS
+
+
+def _octets_of(source: str) -> int | None:
+    try:
+        return os.path.getsize(source)
+    except OSError:  # reported by the reader
+        return None
+
+
+def _read_one_by_one(sources: Sequence[str], options: ReadOptions, take: Take, progress: Progress | None) -> bool:
+    for index, source in enumerate(sources):
+        run = new_run(options)
+        read_inputs([source], run, options, progress=progress)
+        if run.interrupted:
+            return True
+        with held_interrupts() as interrupted:
+            take(index, run)
+        if interrupted():
+            return True
+    return False
+
+
+class _Reading:
+    """Batches in processes, results to ``take``: one run for each source with ``apart``, or one for the batch."""
+
+    def __init__(
+        self,
+        options: ReadOptions,
+        apart: bool,
+        take: Callable[[Batch, list[AuditRun]], None],
+        progress: Progress | None,
+    ) -> None:
+        self._options = options
+        self._apart = apart
+        self._take = take
+        self._progress = progress
+        self._interrupted = False
+
+    def read(self, all_batches: Iterable[Batch], workers: int) -> bool:
+        """Read them all; True when interrupted."""
+        waiting = deque(all_batches)
+        with held_interrupts() as interrupted:
+            while waiting and not self._interrupted:
+                # Which of those that were under way killed the process is not known: they are read again alone.
+                suspects = deque(self._pool(waiting, workers, 2 * workers, interrupted))
+                while suspects and not self._interrupted:
+                    for batch in self._pool(suspects, 1, 1, interrupted):
+                        self._died(batch, suspects)
+        return self._interrupted
+
+    def _died(self, batch: Batch, suspects: deque[Batch]) -> None:
+        if self._interrupted:
+            return
+        if len(batch.sources) == 1:
+            self._take(batch, [died(batch.sources[0])])
+        else:
+            singles = [Batch(index, (source,)) for index, source in enumerate(batch.sources, batch.first)]
+            suspects.extendleft(reversed(singles))
+
+    def _pool(
+        self, waiting: deque[Batch], workers: int, most_under_way: int, interrupted: Callable[[], bool]
+    ) -> list[Batch]:
+        """Read batches from ``waiting`` until a process dies; gives the batches that were under way then."""
+        # Spawned, not forked: the progress bar draws from a thread, and forking with threads may deadlock.
+        context = multiprocessing.get_context("spawn")
+        taken: Synchronized[int] = context.Value("q", 0)
+        stop = context.Event()
+        shown = 0
+        lost: list[Batch] = []
+        under_way: dict[Future[list[AuditRun]], Batch] = {}
+        with ProcessPoolExecutor(workers, context, _start_worker, (taken, stop)) as pool:
+            while under_way or (waiting and not lost and not self._interrupted):
+                while waiting and len(under_way) < most_under_way and not lost and not self._interrupted:
+                    batch = waiting.popleft()
+                    try:
+                        under_way[pool.submit(_read_batch, batch.sources, self._options, self._apart)] = batch
+                    except BrokenProcessPool:
+                        lost.append(batch)
+                finished, _ = wait(under_way, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
+                if interrupted() and not stop.is_set():
+                    self._interrupted = True
+                    stop.set()  # the workers hand over what they have
+                for future in finished:
+                    batch = under_way.pop(future)
+                    try:
+                        runs = future.result()
+                    except BrokenProcessPool:
+                        lost.append(batch)
+                    except KeyboardInterrupt:
+                        self._interrupted = True
+                    else:
+                        self._interrupted = self._interrupted or any(run.interrupted for run in runs)
+                        self._take(batch, runs)
+                if self._progress is not None:
+                    now = taken.value
+                    self._progress(now - shown)
+                    shown = now
+        return lost
+
+
+_taken: Synchronized[int] | None = None
+_stop: Event | None = None
+
+
+def _start_worker(taken: Synchronized[int], stop: Event) -> None:
+    global _taken, _stop
     gc.disable()  # as in the main process: evidence holds no cycles
-    _taken = taken
+    # Ctrl-C reaches every process of a terminal, and may find this one between two tasks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _taken, _stop = taken, stop
 
 
-def _read_batch(sources: list[str], options: ReadOptions) -> AuditRun:
-    run = AuditRun()
+def _read_batch(sources: tuple[str, ...], options: ReadOptions, apart: bool) -> list[AuditRun]:
+    assert _taken is not None
+    assert _stop is not None
+    taken, stop = _taken, _stop
+    runs: list[AuditRun] = []
     waiting = 0
 
     def advance(octets: int) -> None:
@@ -132,14 +285,29 @@ def _read_batch(sources: list[str], options: ReadOptions) -> AuditRun:
         waiting += octets
         if waiting >= _PROGRESS_STEP:
             publish()
+            if stop.is_set():
+                raise KeyboardInterrupt
 
     def publish() -> None:
         nonlocal waiting
-        if _taken is not None:
-            with _taken.get_lock():
-                _taken.value += waiting
+        with taken.get_lock():
+            taken.value += waiting
         waiting = 0
 
-    read_inputs(sources, run, options, progress=advance)
-    publish()
-    return run
+    # Ctrl-C ends a read that blocks, of a pipe for one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for unit in [(source,) for source in sources] if apart else [sources]:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            run = new_run(options)
+            read_inputs(unit, run, options, progress=advance)
+            runs.append(run)
+            if run.interrupted:
+                break
+        publish()
+    except KeyboardInterrupt:
+        runs.append(AuditRun(interrupted=True))
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return runs

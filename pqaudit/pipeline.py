@@ -17,7 +17,7 @@ from pqaudit.ike.header import NotIkeError, parse_header
 from pqaudit.ike.ikev1 import V1Message, parse_v1_message
 from pqaudit.ike.message import Message, parse_message
 from pqaudit.ike.numbers import MAJOR_IKEV1
-from pqaudit.sa.table import SaTable
+from pqaudit.sa.table import DEFAULT_MOST_GROUPS, SaTable
 
 MOST_ANOMALIES = 1000
 
@@ -53,12 +53,14 @@ class ReadOptions:
         tunnels: look for IKE inside tunnels.
         digest: take the SHA-256 of every capture; it costs as much as half of the reading.
         exposure: count ESP by pair of peers; every frame is then decoded, which takes several times as long.
+        most_sas: bound on the initiator SPIs that are held at once, by each reader and by the whole run.
     """
 
     ports: tuple[int, ...] = ()
     tunnels: bool = True
     digest: bool = False
     exposure: bool = False
+    most_sas: int = DEFAULT_MOST_GROUPS
 
 
 @dataclass(slots=True)
@@ -78,13 +80,22 @@ class AuditRun:
         """True when some input could not be read."""
         return any(note.fatal for note in self.notes)
 
-    def merge(self, other: AuditRun) -> None:
-        """Take over what another reader found."""
-        self.table.merge(other.table)
+    def take_over(self, other: AuditRun) -> None:
+        """Take what another reader found in the captures that come next; ``other`` is used up."""
+        self.take_sums(other)
+        self.take_lists(other)
+
+    def take_sums(self, other: AuditRun) -> None:
+        """Take out of ``other`` what is the same in whatever order parts are put together: SAs and traffic."""
+        self.table.take_over(other.table)
+        self.exposure.merge(other.exposure)
+        other.table, other.exposure = SaTable(), ExposureTable()
+
+    def take_lists(self, other: AuditRun) -> None:
+        """Take the rest, which lists the captures that come next."""
         self.files += other.files
         self.notes += other.notes
         self.counters.update(other.counters)
-        self.exposure.merge(other.exposure)
         for anomaly in other.anomalies:
             self.list_anomaly(anomaly)
         self.interrupted = self.interrupted or other.interrupted
@@ -100,6 +111,11 @@ class AuditRun:
             self.anomalies.append(anomaly)
         else:
             self.counters["anomalies-not-listed"] += 1
+
+
+def new_run(options: ReadOptions) -> AuditRun:
+    """A run in which nothing was read yet."""
+    return AuditRun(SaTable(most_groups=options.most_sas))
 
 
 def read_message(datagram: Datagram) -> Message | V1Message:

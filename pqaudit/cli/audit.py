@@ -89,6 +89,14 @@ _WIDTH_WITHOUT_TERMINAL = 200
     metavar="N",
     help="Captures read side by side.  [default: number of cores]",
 )
+@click.option(
+    "--max-sas",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    metavar="N",
+    help="IKE SAs held in memory at once; beyond, the oldest without an answer are given up, and counted.",
+)
 @connection_options()
 @spool_options
 @click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
@@ -105,6 +113,7 @@ def command(
     key_files: tuple[Path, ...],
     rows: int,
     workers: int | None,
+    max_sas: int,
     sensor: str | None,
     server: ServerOptions,
     spool: SpoolOptions,
@@ -135,9 +144,10 @@ def command(
     from pqaudit.finding.document import Observer
     from pqaudit.finding.stream import drain_findings
     from pqaudit.parallel import read_side_by_side
-    from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
+    from pqaudit.pipeline import ReadOptions, new_run, read_inputs
 
-    run = AuditRun()
+    options = ReadOptions(ports, tunnels, digest=form == "json", exposure=exposure, most_sas=max_sas)
+    run = new_run(options)
     opened: OpenedTable | None = None
     sources = find_captures(paths, run.notes.append)
     observer = Observer(sensor or socket.gethostname())
@@ -150,7 +160,6 @@ def command(
         if connection is not None:
             delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))
         with progress_bar(sources) as progress:
-            options = ReadOptions(ports, tunnels, digest=form == "json", exposure=exposure)
             if keys is None:
                 read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
             else:

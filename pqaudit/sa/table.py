@@ -50,6 +50,17 @@ class SaTable:
             self._group(*key).merge(group)
         self.counters.update(other.counters)
 
+    def take_over(self, other: SaTable) -> None:
+        """As ``merge``, but ``other`` is used up: what only it holds is moved and not copied."""
+        for key, group in other._groups.items():
+            if key in self._groups:
+                self._groups[key].merge(group)
+            else:
+                self._make_room(key)
+                self._groups[key] = group
+        other._groups = {}
+        self.counters.update(other.counters)
+
     def associations(self) -> Iterator[SecurityAssociation]:
         """Every SA once, in the order of their initiator SPIs' first packets. The table is left as it is."""
         for key in self._order():
@@ -69,12 +80,15 @@ class SaTable:
         key = (version, initiator_spi)
         group = self._groups.get(key)
         if group is None:
-            if len(self._groups) >= self._most:
-                self._evict()
+            self._make_room(key)
             group = self._groups[key] = Group(version, initiator_spi)
-            if self._waiting or self._answered:
-                self._waiting.append(key)
         return group
+
+    def _make_room(self, key: tuple[int, bytes]) -> None:
+        if len(self._groups) >= self._most:
+            self._evict()
+        if self._waiting or self._answered:
+            self._waiting.append(key)
 
     def _evict(self) -> None:
         # Both queues are in the order in which groups were made. A group moves at most once from one to the other, so a
