@@ -1,5 +1,7 @@
 """Charts as SVG inside the page. Each has a text alternative, and the table beside it has the same numbers.
 
+A chart stays wide enough to be read: its box scrolls, so the keyboard has to reach it.
+
 Colours stand in attributes for programs that do not apply the page's styles to drawings; the styles replace them where
 it is dark.
 """
@@ -53,9 +55,9 @@ def _counted(totals: PolicyTotals) -> str:
 def _figure(name: str, title: str, said: str, rows: int, drawn: Iterator[str]) -> Iterator[str]:
     height = rows * _ROW + 8
     yield (
-        f'<figure>\n<figcaption>{text(title)}</figcaption>\n<svg id="chart-{name}" role="img" '
-        f'aria-labelledby="chart-{name}-title chart-{name}-text" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
-        f'height="{height}" font-family="sans-serif" font-size="13">\n'
+        f'<figure class="wide" tabindex="0">\n<figcaption>{text(title)}</figcaption>\n'
+        f'<svg id="chart-{name}" role="img" aria-labelledby="chart-{name}-title chart-{name}-text" '
+        f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="13">\n'
         f'<title id="chart-{name}-title">{text(title)}</title>\n<desc id="chart-{name}-text">{text(said)}</desc>\n'
     )
     yield from drawn

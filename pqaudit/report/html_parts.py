@@ -8,7 +8,7 @@ from html import escape
 
 from pqaudit.outputs.escape import printable
 from pqaudit.policy.assess import Status
-from pqaudit.report.words import STATUS_WORDS
+from pqaudit.report.words import STATUS_WORDS, ready_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,14 @@ class Cell:
 
     Attributes:
         markup: safe already.
-        key: what the column is sorted by; the text of the cell where it is None.
+        key: what the column is sorted by, an exact number in a script (below 2**53) or text in which digits count as
+            numbers; the text of the cell where it is None.
+        kind: class of the cell: ``number``, ``list``, or none.
     """
 
     markup: str
     key: int | str | None = None
+    kind: str = ""
 
 
 def text(raw: object) -> str:
@@ -36,7 +39,12 @@ def words(raw: object) -> Cell:
 
 def number(count: int) -> Cell:
     """A cell with a number, sorted as one."""
-    return Cell(f"{count:,}", count)
+    return Cell(f"{count:,}", count, "number")
+
+
+def percent(share: float | None) -> Cell:
+    """A cell with a share in percent, known to a tenth."""
+    return Cell(text(ready_words(share)), -1 if share is None else round(share * 10), "number")
 
 
 def badge(status: Status, shown: str | None = None) -> str:
@@ -44,12 +52,15 @@ def badge(status: Status, shown: str | None = None) -> str:
     return f'<span class="badge {status}">{text(STATUS_WORDS[status] if shown is None else shown)}</span>'
 
 
-def items(markups: Iterable[str]) -> str:
-    """A list of safe items; a single one stands alone, and a dash for none."""
+def items(markups: Iterable[str]) -> Cell:
+    """A cell with a list of safe items; a single one stands alone, and a dash for none."""
     found = list(markups)
-    if len(found) > 1:
-        return f"<ul>{''.join(f'<li>{markup}</li>' for markup in found)}</ul>"
-    return found[0] if found else "-"
+    return Cell(bullets(found) if len(found) > 1 else found[0] if found else "-", kind="list")
+
+
+def bullets(markups: Iterable[str]) -> str:
+    """A list of safe items."""
+    return f"<ul>{''.join(f'<li>{markup}</li>' for markup in markups)}</ul>"
 
 
 def section(name: str, title: str, content: Iterable[str]) -> Iterator[str]:
@@ -60,7 +71,7 @@ def section(name: str, title: str, content: Iterable[str]) -> Iterator[str]:
 
 
 def table(name: str, caption: str, columns: Sequence[str], rows: Iterable[Iterable[Cell]]) -> Iterator[str]:
-    """A table; the first cell of a row names it. In a box of class ``sortable`` the script gives it its buttons."""
+    """A table; the first cell of a row names it. The script gives it buttons that sort."""
     heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     # The box scrolls where the table is too wide, so the keyboard has to reach it.
     yield f'<div class="wide" tabindex="0" role="region" aria-labelledby="{name}-caption">\n<table id="{name}">\n'
@@ -72,6 +83,6 @@ def table(name: str, caption: str, columns: Sequence[str], rows: Iterable[Iterab
 
 def _cells(row: Iterable[Cell]) -> Iterator[str]:
     for place, cell in enumerate(row):
-        kind = ' class="number"' if isinstance(cell.key, int) and cell.markup[:1].isdigit() else ""
+        kind = f' class="{cell.kind}"' if cell.kind else ""
         key = "" if cell.key is None else f' data-key="{text(cell.key)}"'
         yield f"<td{kind}{key}>{cell.markup}</td>" if place else f'<th scope="row"{key}>{cell.markup}</th>'

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import ip_address
+from itertools import groupby
 from typing import TypeVar
 
 from pqaudit.policy.assess import Assessment
-from pqaudit.report.html_parts import Cell, badge, items, number, table, text, words
+from pqaudit.report.html_parts import Cell, badge, bullets, items, number, table, text, words
 from pqaudit.report.model import Change, Peer, Report, Sa, State, Tunnel
 from pqaudit.report.words import (
     CHANGE_WORDS,
     STATUS_WORDS,
     algorithm,
     deciding,
-    evidence_words,
     exchanges,
     peer_words,
     status_words,
@@ -74,7 +75,7 @@ def _sortable(
     policies = "".join(f"<option>{text(part.policy.id)}</option>" for part in report.header.policies)
     statuses = "".join(f'<option value="{status}">{text(name)}</option>' for status, name in STATUS_WORDS.items())
     yield (
-        f'<div class="sortable">\n<div class="filter" role="search" aria-label="{text(caption)}" hidden>\n'
+        f'<div class="filtered">\n<div class="filter" role="search" aria-label="{text(caption)}" hidden>\n'
         f'<label for="{name}-text">Contains</label><input id="{name}-text" data-field="text" type="search" '
         'autocomplete="off">\n'
         f'<label for="{name}-policy">Policy</label><select id="{name}-policy" data-field="policy" autocomplete="off">'
@@ -94,47 +95,67 @@ def _tunnel(tunnel: Tunnel) -> Iterator[Cell]:
     yield number(tunnel.sas)
     yield words("not seen" if tunnel.latest is None else exchanges(tunnel.latest.case) or "-")
     yield Cell(badge(decisive[0].assessment.status), worst)
-    yield Cell(_by_policy((state.assessment, _changed(state)) for state in tunnel.states))
-    yield Cell(items(map(text, dict.fromkeys(why for state in decisive for why in deciding(state.assessment)))))
-    yield Cell(items(map(text, dict.fromkeys(address for state in decisive for address in state.acts))))
-    yield Cell(items(map(text, _evidence(decisive[0].decided_by))))
-    yield Cell(items(text(f"{a}: {name}") for a, names in tunnel.vendors.items() for name in names))
+    yield _by_policy((state.assessment, _changed(state)) for state in tunnel.states)
+    yield items(map(text, dict.fromkeys(why for state in decisive for why in deciding(state.assessment))))
+    yield items(map(text, dict.fromkeys(address for state in decisive for address in state.acts)))
+    yield _evidence(decisive[0].decided_by)
+    yield items(text(f"{a}: {name}") for a, names in tunnel.vendors.items() for name in names)
 
 
 def _sa(sa: Sa) -> Iterator[Cell]:
     worst = min((assessment.status for assessment in sa.case.assessments), key=lambda status: status.rank)
     yield words(sa.id)
-    yield words(sa.begun)
+    yield _time(sa.begun)
     for peer, port in (sa.initiator, sa.responder):
-        yield words(f"{peer_words(peer)} port {port}")
+        yield Cell(text(f"{peer_words(peer)} port {port}"), f"{_order(peer)} {port}")
     yield words(exchanges(sa.case) or "-")
     yield words(algorithm(sa.case, "encryption") or "-")
     yield words(sa.case.verdict)
     yield Cell(badge(worst), worst.rank)
-    yield Cell(_by_policy((assessment, "") for assessment in sa.case.assessments))
-    yield Cell(items(map(text, _evidence(sa))))
+    yield _by_policy((assessment, "") for assessment in sa.case.assessments)
+    yield _evidence(sa)
 
 
 def _peer(peer: Peer) -> Cell:
     asset = peer.asset
     said = () if asset is None else (asset.owner, asset.site, asset.criticality)
     more = ", ".join(part for part in said if part)
-    return Cell(text(peer_words(peer)) + (f"<br><small>{text(more)}</small>" if more else ""))
+    return Cell(text(peer_words(peer)) + (f"<br><small>{text(more)}</small>" if more else ""), _order(peer))
 
 
-def _by_policy(assessments: Iterable[tuple[Assessment, str]]) -> str:
-    """Worst first. What the filter and the tests look at stands in attributes."""
-    ordered = sorted(assessments, key=lambda entry: entry[0].status.rank)
+def _order(peer: Peer) -> str:
+    """Addresses by their octets, IPv4 first: as text, hexadecimal digits would come in the wrong order."""
+    address = ip_address(peer.address)
+    return f"{address.version} {int(address)}"
+
+
+def _time(time: str) -> Cell:
+    """With as many digits of a second for all, as those behind the point are no number of their own."""
+    second, _, fraction = time.removesuffix("Z").partition(".")
+    return Cell(text(time), f"{second} {fraction:0<9}")
+
+
+def _by_policy(assessments: Iterable[tuple[Assessment, str]]) -> Cell:
+    """Worst first, policies of one status and day together. What the filter looks at stands in attributes."""
+    ordered = sorted(assessments, key=lambda entry: (entry[0].status.rank, status_words(entry[0])))
     return items(
-        f'<span data-policy="{text(found.policy)}" data-status="{found.status}">{text(found.policy)}: '
-        f"{badge(found.status, status_words(found))}{text(changed)}</span>"
-        for found, changed in ordered
+        f"{badge(same[0][0].status, said)}: {', '.join(_policy(found, changed) for found, changed in same)}"
+        for said, same in ((said, list(group)) for said, group in groupby(ordered, lambda e: status_words(e[0])))
     )
+
+
+def _policy(found: Assessment, changed: str) -> str:
+    policy = text(found.policy)
+    return f'<span data-policy="{policy}" data-status="{found.status}">{policy}{text(changed)}</span>'
 
 
 def _changed(state: State) -> str:
     return "" if state.change in (None, Change.SAME) else f" ({CHANGE_WORDS[state.change]})"
 
 
-def _evidence(sa: Sa) -> Iterator[str]:
-    return map(evidence_words, sa.evidence)
+def _evidence(sa: Sa) -> Cell:
+    """By file, in the order of the finding."""
+    files: dict[str, list[str]] = {}
+    for one in sa.evidence:
+        files.setdefault(one.file, []).append(f"frame {one.frame}: {one.what}")
+    return items(f"{text(file)}: {bullets(map(text, seen))}" for file, seen in files.items())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from pqaudit.policy.assess import Status
+from pqaudit.policy.assess import DeadlineState, Status
 from pqaudit.report import html_charts, html_rows
-from pqaudit.report.html_parts import Cell, number, section, table, text, words
-from pqaudit.report.model import Change, Comparison, Header, OwnerTotals, PolicyPart, PolicyTotals, Report
-from pqaudit.report.words import CHANGE_WORDS, STATUS_WORDS, deadline_words, ready_words
+from pqaudit.report.html_parts import Cell, number, percent, section, table, text, words
+from pqaudit.report.model import Change, Comparison, Counts, Header, OwnerTotals, PolicyPart, PolicyTotals, Report
+from pqaudit.report.words import CHANGE_WORDS, STATUS_WORDS, deadline_words
+
+_FINE = 1_000_000
+"""Shares are sorted as so many parts of a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ def sections(report: Report, tunnels: int, sas: int, others: int) -> Iterator[Pa
         yield Part("changes", f"Since the report of {report.comparison.as_of}", _changes(report.comparison, others))
     yield Part("deadlines", "Deadlines", _deadlines(header.policies))
     yield Part("all-tunnels", "Tunnels", html_rows.tunnels(report, tunnels))
-    yield Part("all-sas", "SAs", html_rows.sas(report, sas))
+    yield Part("all-sas", "SAs", chain(_verdicts(report.counts), html_rows.sas(report, sas)))
     if report.advice:
         yield Part("advice", "What is known of the products that were seen", _advice(report))
     if report.owners:
@@ -56,12 +60,16 @@ def _readiness(report: Report) -> Iterator[str]:
 
 def _policy(part: PolicyPart, totals: PolicyTotals) -> Iterator[Cell]:
     yield words(part.policy.id)
-    yield words(ready_words(totals.ready))
+    yield percent(totals.ready)
     for counts in (totals.tunnels, totals.sas):
         yield from (number(counts[status]) for status in STATUS_WORDS)
     yield words(", ".join(f"{who} {count:,}" for who, count in totals.acts.items() if count) or "-")
     coming = [state for state in part.deadlines if state.days_left >= 0]
-    yield words(deadline_words(coming[0]) if coming else "-")
+    yield _when(coming[0]) if coming else words("-")
+
+
+def _when(state: DeadlineState) -> Cell:
+    return Cell(text(deadline_words(state)), state.deadline.day.isoformat())
 
 
 def _changes(comparison: Comparison, most: int) -> Iterator[str]:
@@ -90,7 +98,7 @@ def _deadlines(policies: Sequence[PolicyPart]) -> Iterator[str]:
     rows = (
         (
             words(part.policy.id),
-            words(deadline_words(state)),
+            _when(state),
             number(state.days_left),
             words(state.deadline.level + (f", {state.deadline.only} only" if state.deadline.only else "")),
             words(state.deadline.what),
@@ -101,6 +109,15 @@ def _deadlines(policies: Sequence[PolicyPart]) -> Iterator[str]:
     )
     columns = ("policy", "when", "days left", "level", "what", "certainty")
     yield from table("all-deadlines", "Deadlines of the policies", columns, rows)
+
+
+def _verdicts(counts: Counts) -> Iterator[str]:
+    for name, caption, found in (
+        ("verdicts", "SAs by verdict", counts.verdicts),
+        ("protections", "SAs by protection", counts.protections),
+    ):
+        rows = ((words(value), number(count)) for value, count in found.items())
+        yield from table(name, caption, (name[:-1], "SAs"), rows)
 
 
 def _advice(report: Report) -> Iterator[str]:
@@ -129,7 +146,8 @@ def _owners(owners: Sequence[OwnerTotals], policies: Iterable[PolicyPart], most:
 
 def _share(owner: OwnerTotals, policy: str) -> Cell:
     counts = owner.tunnels[policy]
-    return words(f"{counts[Status.MEETS]:,} of {sum(counts.values()):,}")
+    meets, whole = counts[Status.MEETS], sum(counts.values())
+    return Cell(f"{meets:,} of {whole:,}", meets * _FINE // whole if whole else -1, "number")
 
 
 def _not_visible(policies: Iterable[PolicyPart]) -> Iterator[str]:

@@ -1,12 +1,17 @@
 "use strict";
 // Tables are whole without this script: it adds buttons that sort and shows the fields that filter.
-for (const box of document.querySelectorAll(".sortable")) {
-  const body = box.querySelector("tbody");
-  const heads = [...box.querySelectorAll("thead th")];
-  const rows = [...body.rows];
-  const collator = new Intl.Collator("en", { numeric: true });
-  const key = (row, column) => row.cells[column].dataset.key ?? row.cells[column].textContent;
+const collator = new Intl.Collator("en", { numeric: true });
+const compare = (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b));
 
+const keyOf = (cell) => {
+  const key = cell.dataset.key ?? cell.textContent;
+  return cell.dataset.key !== undefined && /^-?\d+$/.test(key) ? Number(key) : key;
+};
+
+const addSorting = (table) => {
+  const [body] = table.tBodies;
+  const heads = [...table.tHead.rows[0].cells];
+  const rows = [...body.rows];
   heads.forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -16,16 +21,27 @@ for (const box of document.querySelectorAll(".sortable")) {
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const keys = new Map(rows.map((row) => [row, key(row, column)]));
-      const sorted = [...rows].sort((a, b) => collator.compare(keys.get(a), keys.get(b)) * (down ? -1 : 1));
-      body.append(...sorted);
+      const keys = new Map(rows.map((row) => [row, keyOf(row.cells[column])]));
+      body.append(...[...rows].sort((a, b) => compare(keys.get(a), keys.get(b)) * (down ? -1 : 1)));
     });
   });
+};
 
+// Pieces of text that lie in different places must not join to words that the page does not show.
+const textOf = (row) => {
+  const pieces = document.createTreeWalker(row, NodeFilter.SHOW_TEXT);
+  let whole = "";
+  while (pieces.nextNode()) whole += `${pieces.currentNode.data}\n`;
+  return whole.toLowerCase();
+};
+
+const addFilter = (box) => {
+  const rows = [...box.querySelector("tbody").rows];
   const form = box.querySelector(".filter");
-  const [text, policy, status] = ["text", "policy", "status"].map((name) => form.querySelector(`[data-field=${name}]`));
+  const fields = ["text", "policy", "status"].map((name) => form.querySelector(`[data-field=${name}]`));
+  const [text, policy, status] = fields;
   const said = form.querySelector("[role=status]");
-  const found = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  const found = new Map(rows.map((row) => [row, textOf(row)]));
   const states = new Map(rows.map((row) => [row, [...row.querySelectorAll("[data-policy]")].map((e) => e.dataset)]));
   const filter = () => {
     const wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -38,7 +54,17 @@ for (const box of document.querySelectorAll(".sortable")) {
     }
     said.textContent = `${shown} of ${rows.length} rows are shown.`;
   };
-  [text, policy, status].forEach((field) => field.addEventListener("input", filter));
+  fields.forEach((field) => field.addEventListener("input", filter));
+  // Not every browser empties a search field by this key.
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      text.value = "";
+      filter();
+    }
+  });
   form.hidden = false;
   filter();
-}
+};
+
+document.querySelectorAll("table").forEach(addSorting);
+document.querySelectorAll(".filtered").forEach(addFilter);

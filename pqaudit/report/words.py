@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pqaudit.outputs.escape import printable
 from pqaudit.outputs.wording import plural
 from pqaudit.policy.assess import Assessment, DeadlineState, Status
-from pqaudit.report.model import Case, Change, Evidence, Peer
+from pqaudit.report.model import Case, Change, Peer
 
 STATUS_WORDS: dict[Status, str] = {
     Status.FAILS_NOW: "fails now",
@@ -74,8 +74,3 @@ def deadline_words(state: DeadlineState) -> str:
 def ready_words(ready: float | None) -> str:
     """A share of tunnels in percent, a dash where there are none."""
     return "-" if ready is None else f"{ready:.1f} %"
-
-
-def evidence_words(evidence: Evidence) -> str:
-    """Where to look, and what is there."""
-    return printable(f"{evidence.file}, frame {evidence.frame}: {evidence.what}")
