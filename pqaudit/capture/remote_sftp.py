@@ -1,0 +1,42 @@
+"""SFTP to servers whose host key is known; loaded only for ``sftp://``, as it needs paramiko."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import paramiko  # type: ignore[import-untyped]
+from fsspec.implementations.sftp import SFTPFileSystem
+
+from pqaudit.capture.remote import CONNECT_SECONDS, SILENT_SECONDS
+
+_OF_THE_MACHINE = "/etc/ssh/ssh_known_hosts"
+
+
+class UnknownHostKeyError(paramiko.SSHException):  # type: ignore[misc]
+    """The server showed a key that is in no known_hosts."""
+
+
+class VerifiedSftp(SFTPFileSystem):  # type: ignore[misc]
+    """fsspec's filesystem takes any host key, also one that has changed; this one takes those that ssh takes."""
+
+    def _connect(self) -> None:
+        self.client = paramiko.SSHClient()
+        self.client.load_system_host_keys()
+        if os.path.isfile(_OF_THE_MACHINE):
+            self.client.load_system_host_keys(_OF_THE_MACHINE)
+        self.client.set_missing_host_key_policy(_Refuse())
+        times = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), CONNECT_SECONDS)
+        self.client.connect(self.host, **(times | self.ssh_kwargs))
+        self.ftp = self.client.open_sftp()
+        channel = self.ftp.get_channel()
+        if channel is not None:
+            channel.settimeout(SILENT_SECONDS)
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
+        raise UnknownHostKeyError(
+            f"the host key of {hostname}, {key.get_name()} {key.fingerprint}, is not in known_hosts; connect once with "
+            "ssh and compare it there"
+        )
