@@ -49,7 +49,7 @@ class ReadOptions:
     """How captures are read.
 
     Attributes:
-        ports: UDP ports that carry IKE beside 500 and 4500.
+        ports: ports that carry IKE beside 500 and 4500, by UDP or TCP.
         tunnels: look for IKE inside tunnels.
         digest: take the SHA-256 of every capture; it costs as much as half of the reading.
         exposure: count ESP by pair of peers; every frame is then decoded, which takes several times as long.

@@ -31,7 +31,8 @@ port_option = click.option(
     type=PORT,
     multiple=True,
     metavar="N",
-    help="UDP port that carries IKE beside 500 and 4500, with or without the non-ESP marker; may be repeated.",
+    help="Port that carries IKE beside 500 and 4500, by UDP with or without the non-ESP marker, or by TCP; may be "
+    "repeated.",
 )
 tunnels_option = click.option(
     "--tunnels/--no-tunnels",

@@ -45,7 +45,7 @@ class Decoder:
     """Finds IKE messages in the frames of one capture.
 
     Args:
-        ports: UDP ports that carry IKE beside 500 and 4500, there with the non-ESP marker or without.
+        ports: ports that carry IKE beside 500 and 4500: by UDP, there with the non-ESP marker or without, or by TCP.
         tunnels: look inside GRE, VXLAN and the like. VLAN tags, PPPoE and MPLS are link layers and always looked into.
         limits: bounds of what is held.
 
@@ -69,7 +69,7 @@ class Decoder:
         carriers = frozenset((_UDP, _AUTHENTICATION, *(int(number) for number in TUNNEL_PROTOCOLS if tunnels)))
         self._fragmented = {4: carriers, 16: carriers | _CHAINED}
         self._reassembler = Reassembler(limits, self._log, self._is_foreign)
-        self._tcp = TcpConnections(limits, self._log)
+        self._tcp = TcpConnections(limits, self._log, self._extra)
         self._unsupported: set[int] = set()
 
     @property

@@ -18,7 +18,7 @@ from pqaudit.decode.numbers import (
     LinkType,
 )
 
-MOST_PORTS = 32
+MOST_PORTS = 16
 """Ports of the user that fit into the program that the kernel accepts, which has at most 4096 instructions."""
 
 # `udp[8:4]` stands for IPv4 alone, hence the line for IPv6. Whether a fragment belongs to IKE only its first one says.
@@ -40,11 +40,12 @@ _LINK_LAYERS = (EtherType.MPLS, EtherType.MPLS_MULTICAST, EtherType.PPPOE_SESSIO
 def kernel_filter(link_type: int, ports: Iterable[int] = (), *, tunnels: bool = False) -> str:
     """The filter expression for frames of a link type.
 
-    TCP is let through on ports 500 and 4500 only, though the decoder knows IKE by its prefix on every port.
+    TCP is let through on ports 500 and 4500 and those of the user only, though the decoder knows IKE by its prefix on
+    every port.
 
     Args:
         link_type: LINKTYPE_ number of the interface.
-        ports: UDP ports that carry IKE beside 500 and 4500.
+        ports: ports that carry IKE beside 500 and 4500, by UDP or TCP.
         tunnels: let through what tunnels carry, all of it, so that IKE inside is found. On a link that carries much
             such traffic this is expensive.
 
@@ -56,8 +57,9 @@ def kernel_filter(link_type: int, ports: Iterable[int] = (), *, tunnels: bool = 
         raise ValueError(f"At most {MOST_PORTS} ports beside 500 and 4500 can be watched, not {len(extra)}.")
     for port in extra:
         if not 0 < port < 1 << 16:
-            raise ValueError(f"{port} is no UDP port.")
-    terms = [*_IKE, *(f"udp port {port}" for port in extra)]
+            raise ValueError(f"{port} is no port.")
+    # Without a protocol in front, libpcap lets SCTP through as well, and the program is half as long.
+    terms = [*_IKE, *(f"port {port}" for port in extra)]
     if tunnels:
         protocols = sorted(int(protocol) for protocol in TUNNEL_PROTOCOLS)
         terms += (f"udp port {port}" for port in sorted(TUNNEL_PORTS))

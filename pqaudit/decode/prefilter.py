@@ -71,7 +71,7 @@ def frame_test(
 
     Args:
         link_type: LINKTYPE_ number.
-        extra: UDP ports that carry IKE beside 500 and 4500.
+        extra: ports that carry IKE beside 500 and 4500, by UDP or TCP.
         tunnels: whether tunnels are looked into.
         tcp_flows: pairs of ports of connections that are followed; looked at anew for each frame.
     """
@@ -108,6 +108,7 @@ _PacketTest = Callable[[Octets, int, int, int], bool]
 def _packet_test(extra: frozenset[int], tunnels: bool, tcp_flows: Mapping[bytes, int]) -> _PacketTest:
     """The thorough test: ``test(buffer, ethertype, start, end)``, every index checked."""
     passing_ports = frozenset((IKE_PORT, *extra, *(TUNNEL_PORTS if tunnels else ())))
+    tcp_ports = IKE_PORTS | extra
     tunnel_protocols = frozenset(int(number) for number in TUNNEL_PROTOCOLS) if tunnels else frozenset[int]()
     authentication = Protocol.AUTHENTICATION.value
     chained = frozenset((Protocol.FRAGMENT.value, authentication, *(int(number) for number in EXTENSION_HEADERS)))
@@ -132,7 +133,7 @@ def _packet_test(extra: frozenset[int], tunnels: bool, tcp_flows: Mapping[bytes,
                 return False
             source = buffer[start] << 8 | buffer[start + 1]
             destination = buffer[start + 2] << 8 | buffer[start + 3]
-            if source in (IKE_PORT, NAT_TRAVERSAL_PORT) or destination in (IKE_PORT, NAT_TRAVERSAL_PORT):
+            if source in tcp_ports or destination in tcp_ports:
                 return True
             if tcp_flows and bytes(buffer[start : start + 4]) in tcp_flows:
                 return True
@@ -203,6 +204,7 @@ def _ethernet_test(
     """The test for Ethernet: the commonest frames at fixed offsets, all others by the thorough test."""
     # With a first payload octet that is not 0 there is no marker, and then 4500 is as good as any port.
     unmarked = frozenset((IKE_PORT, *extra, *(TUNNEL_PORTS if tunnels else ())))
+    tcp_ports = IKE_PORTS | extra
     other = frozenset((51, *(int(number) for number in TUNNEL_PROTOCOLS))) if tunnels else frozenset((51,))
 
     def test(buffer: Octets, start: int, captured: int) -> bool:
@@ -226,7 +228,7 @@ def _ethernet_test(
                     return False
                 return packet(buffer, 0x0800, start + 14, start + captured)
             if protocol == 6:
-                if source in IKE_PORTS or destination in IKE_PORTS:
+                if source in tcp_ports or destination in tcp_ports:
                     return True
                 payload = start + 34 + (buffer[start + 46] >> 2 & 0x3C)
                 if (payload < start + captured and buffer[payload] == 0x49) or (
@@ -243,7 +245,7 @@ def _ethernet_test(
                 if octet or (source != NAT_TRAVERSAL_PORT and destination != NAT_TRAVERSAL_PORT):
                     return False
             elif protocol == 6:
-                if source in IKE_PORTS or destination in IKE_PORTS:
+                if source in tcp_ports or destination in tcp_ports:
                     return True
                 payload = start + 54 + (buffer[start + 66] >> 2 & 0x3C)
                 if not (

@@ -92,13 +92,21 @@ class _Connection:
 class TcpConnections:
     """The connections that carry IKE: those of port 500 or 4500, and all others that start with the prefix.
 
+    On a port of the user, which may be 443, a connection is also recognised in the middle, by a whole IKE message.
+
+    Args:
+        limits: bounds of what is held.
+        log: where to count and report what was given up.
+        ports: those of the user.
+
     Attributes:
         flows: how many connections on other ports have a pair of ports (``flow_key``), in both directions.
     """
 
-    def __init__(self, limits: Limits, log: AnomalyLog) -> None:
+    def __init__(self, limits: Limits, log: AnomalyLog, ports: frozenset[int] = frozenset()) -> None:
         self._limits = limits
         self._log = log
+        self._ports = IKE_PORTS | ports
         self._table: OrderedDict[_Key, _Connection] = OrderedDict()
         self._octets = 0
         self._previous_time = 0
@@ -121,7 +129,8 @@ class TcpConnections:
         starts_prefixed = data.startswith(TCP_PREFIX)
         if connection is None:
             on_ike_port = source[1] in IKE_PORTS or destination[1] in IKE_PORTS
-            if not (starts_prefixed or (on_ike_port and (header.flags & _SYN or is_border(data)))):
+            named = source[1] in self._ports or destination[1] in self._ports
+            if not (starts_prefixed or (on_ike_port and header.flags & _SYN) or (named and is_border(data))):
                 return []
             connection = self._open(key, path, on_ike_port)
         else:

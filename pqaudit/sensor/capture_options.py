@@ -27,7 +27,7 @@ class CaptureOptions:
 
     Attributes:
         interfaces: names, each once.
-        ports: UDP ports that carry IKE beside 500 and 4500.
+        ports: ports that carry IKE beside 500 and 4500, by UDP or TCP.
         tunnels: let through what tunnels carry.
         buffer_octets: the kernel's buffer for each interface, from ``LEAST_BUFFER`` on.
         promiscuous: also frames that are not for this machine.
@@ -76,7 +76,7 @@ class CaptureOptions:
     def _wanted(self, link_type: int) -> FrameTest | None:
         """The test of a decoder that follows no connection.
 
-        The kernel lets TCP through on the ports of IKE alone, and what a tunnel carries is not looked at here.
+        The kernel lets TCP through on ports that are known alone, and what a tunnel carries is not looked at here.
         """
         return frame_test(link_type, self.ports - IKE_PORTS, self.tunnels, {})
 

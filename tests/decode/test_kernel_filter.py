@@ -6,6 +6,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q
 
 from pqaudit.capture.discover import find_captures
 from pqaudit.capture.frame import Frame
@@ -14,8 +17,10 @@ from pqaudit.capture.reader import read_capture
 from pqaudit.decode.decoder import Decoder
 from pqaudit.decode.kernel_filter import MOST_PORTS, kernel_filter
 from pqaudit.decode.numbers import LinkType
+from pqaudit.sensor.capture_options import CaptureOptions
 from tests.capture import build
 from tests.conftest import REPOSITORY, SAMPLES
+from tests.decode.frames import ether, numbered
 
 cypcap = pytest.importorskip("cypcap", reason="optional: there is no cypcap for this kind of machine")
 
@@ -41,7 +46,7 @@ def test_ports_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="At most"):
         kernel_filter(1, range(1, MOST_PORTS + 2))
     for port in (0, 65_536, -1):
-        with pytest.raises(ValueError, match="no UDP port"):
+        with pytest.raises(ValueError, match="is no port"):
             kernel_filter(1, [port])
     assert kernel_filter(1, [500, 4500]) == kernel_filter(1)
 
@@ -65,6 +70,23 @@ def used(frames: list[Frame], tunnels: bool) -> set[int]:
     decoder = Decoder(tunnels=tunnels)
     found = [datagram for frame in frames for datagram in decoder.feed(frame)] + decoder.flush()
     return {number for datagram in found if datagram.transport == "udp" for number in datagram.frames}
+
+
+def test_tcp_passes_on_ports_of_the_user_alone(tmp_path: Path) -> None:
+    frames = numbered(
+        ether(ip / TCP(sport=40_000, dport=port)) for ip in (IP(), IPv6(), Dot1Q() / IP()) for port in (500, 4433, 443)
+    )
+    assert [frame.data in passing(frames, kernel_filter(1, [4433]), tmp_path) for frame in frames] == [
+        True,
+        True,
+        False,
+    ] * 3
+    assert [frame.data in passing(frames, kernel_filter(1), tmp_path) for frame in frames] == [True, False, False] * 3
+    test = CaptureOptions(("eth0",), ports=frozenset([4433])).live().wanted
+    assert test is not None
+    wanted = test(1)
+    assert wanted is not None
+    assert [wanted(frame.data, 0, len(frame.data)) for frame in frames] == [True, True, False] * 3
 
 
 def captures() -> list[str]:

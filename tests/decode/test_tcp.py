@@ -159,6 +159,19 @@ def test_a_capture_that_starts_within_the_stream() -> None:
     assert run([client.segment(framed(ONE)), server.segment(framed(TWO))]) == []
 
 
+def test_a_port_of_the_user_is_as_good_and_may_carry_other_things() -> None:
+    client, server = sides(443)
+    # Neither the prefix nor the other direction was captured.
+    packets = [client.segment(framed(ONE)), client.segment(framed(TWO))]
+    assert run(packets, Decoder()) == []
+    assert run(packets, Decoder(ports=[443])) == [ONE, TWO]
+    decoder = Decoder(ports=[443])
+    client, server = sides(443)
+    packets = [*handshake(client, server), client.segment(b"\x16\x03\x01" + bytes(500)), server.segment(bytes(900))]
+    assert run(packets, decoder) == []
+    assert len(decoder._tcp) == 0
+
+
 def test_a_lost_segment_is_counted_and_what_follows_is_found() -> None:
     client, server = sides()
     packets = [*handshake(client, server), client.segment(PREFIX + framed(ONE))]
