@@ -39,12 +39,18 @@ QUIET = 3.0  # seconds without a message after which all has arrived
 
 @dataclass(frozen=True)
 class Load:
-    """A capture to be sent: how many IKE messages it holds, and packets a second or None for as fast as possible."""
+    """A capture to be sent, ``loops`` times.
+
+    Attributes:
+        messages: of IKE, in all.
+        rate: packets a second, or None for as fast as possible.
+    """
 
     name: str
     path: Path
     messages: int
     rate: int | None
+    loops: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def link() -> None:
 def send(load: Load) -> float:
     """Send a load; packets a second that were reached."""
     pace = ["--topspeed"] if load.rate is None else ["--pps", str(load.rate)]
-    command = ["tcpreplay", "-i", SENDING, "--preload-pcap", *pace, str(load.path)]
+    command = ["tcpreplay", "-i", SENDING, "--preload-pcap", "--loop", str(load.loops), *pace, str(load.path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"([0-9.]+) pps", said)
     return float(found[1]) if found else 0.0

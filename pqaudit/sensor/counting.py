@@ -53,6 +53,11 @@ class CountingProcess:
         self._pause = _FIRST_PAUSE
         self._started = self._due = 0.0
 
+    @property
+    def pid(self) -> int | None:
+        """The number of the process; None while there is none."""
+        return None if self._child is None else self._child.pid
+
     def start(self) -> None:
         """Start it for the first time, and wait until it counts or is known not to; that is said, and tried again."""
         self._start()

@@ -21,10 +21,10 @@ SHOWN = 5
 _WRITE = 60.0
 _WRITE_VERDICT = 2.0
 
-# Writing takes one part in so many of the time at most.
-_SHARE = 50
+_RANK = 5.0  # between two rankings for the live view
 
-_RANK_SECONDS = 5.0
+# Of the time, writing and ranking take one part in so many each, at most.
+_SHARE = 50
 
 
 class Exposing:
@@ -85,8 +85,9 @@ class Exposing:
         now = time.monotonic()
         self._take()
         if now >= self._rank_due:
-            self._rank_due = now + _RANK_SECONDS
             self.status.top = self._tunnels.top(SHOWN)
+            done = time.monotonic()
+            self._rank_due = done + max(_RANK, _SHARE * (done - now))
         if self._may_write and now >= max(self._write_due, self._write_not_before):
             self._write()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pqaudit.finding.document import Document
@@ -26,18 +27,15 @@ def write_exposure(path: Path, documents: Iterable[Document]) -> None:
     part.replace(path)
 
 
-def read_exposure(path: Path) -> list[Document]:
+def read_exposure(path: Path) -> Iterator[Document]:
     """What the file holds; nothing when there is none.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it does not hold JSON.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except FileNotFoundError:
-        return []
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
 
 
 def set_aside(path: Path) -> Path:
