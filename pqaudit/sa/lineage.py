@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from pqaudit.ike.numbers import MAJOR_IKEV2, Exchange
 from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.group import Group
 from pqaudit.sa.reference import Reference
 
 _MOST_CANDIDATES = 16  # for one pair of peers
+_CROWDED = 1024  # pairs of peers from which on it is worth the time to look for old ones
 
 Pair = frozenset[bytes]
 
@@ -41,6 +43,7 @@ class Lineage:
         self._within = within
         self._most = most_pairs
         self._exchanges: OrderedDict[Pair, list[Origin]] = OrderedDict()
+        self._crowded = _CROWDED
         self.forgotten = 0
 
     def origin_of(self, sa: SecurityAssociation) -> Origin | None:
@@ -64,24 +67,34 @@ class Lineage:
                 self._exchanges.popitem(last=False)
                 self.forgotten += 1
 
+    def forget_before(self, time: int) -> None:
+        """Forget pairs of peers whose exchanges are all older, now and then, so that it costs little."""
+        if len(self._exchanges) < self._crowded:
+            return
+        for pair in [pair for pair, known in self._exchanges.items() if known[-1].exchange.time < time]:
+            del self._exchanges[pair]
+        self._crowded = max(_CROWDED, 2 * len(self._exchanges))
+
 
 def _pairs(sa: SecurityAssociation) -> set[Pair]:
     return {frozenset((path.source.address, path.destination.address)) for path in sa.paths}
 
 
-def with_origins(
-    associations: Iterable[SecurityAssociation], within: int
-) -> Iterator[tuple[SecurityAssociation, Origin | None]]:
-    """Pair each SA with its probable origin, or None.
+def with_origins(groups: Iterable[Group], within: int) -> Iterator[tuple[SecurityAssociation, Origin | None]]:
+    """Every SA of ``groups``, which are used up, with its probable origin or None.
 
     Args:
-        associations: in the order of their first packets, so that an SA comes after the one it may come from.
+        groups: in the order of their first packets, so that an SA comes after the one it may come from, and what is too
+            old for all that come need not be remembered.
         within: nanoseconds between the exchange and the first packet of the new SA.
     """
     lineage = Lineage(within)
-    for sa in associations:
-        yield sa, lineage.origin_of(sa)
-        lineage.note(sa)
+    for group in groups:
+        if group.first is not None:
+            lineage.forget_before(group.first.time - within)
+        for sa in group.associations(keep=False):
+            yield sa, lineage.origin_of(sa)
+            lineage.note(sa)
 
 
 def may_be_rekeyed(sa: SecurityAssociation) -> bool:

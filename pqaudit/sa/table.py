@@ -66,12 +66,12 @@ class SaTable:
         for key in self._order():
             yield from self._groups[key].associations()
 
-    def drain(self) -> Iterator[SecurityAssociation]:
-        """As ``associations``, but each is taken out of the table: no copies, and memory shrinks on the way."""
+    def drain(self) -> Iterator[Group]:
+        """All evidence in the order of first packets, then of keys; it is taken out of the table on the way."""
         self._waiting.clear()
         self._answered.clear()
         for key in self._order():
-            yield from self._groups.pop(key).associations(keep=False)
+            yield self._groups.pop(key)
 
     def _order(self) -> list[tuple[int, bytes]]:
         return sorted(self._groups, key=lambda key: (self._groups[key].first, key))
