@@ -9,13 +9,14 @@ from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from pqaudit.cli.asking import UnreadNotes, each
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import opened_output, progress_bar, rulebook_or_exit, rules_option
+from pqaudit.cli.report_manifest import PASSPHRASE_VARIABLE, ManifestOutput
 from pqaudit.cli.server_options import (
     URL_VARIABLE,
     ServerOptions,
@@ -43,10 +44,30 @@ if TYPE_CHECKING:
     from pqaudit.report.store import Store
 
 FAIL_ON = ("fails-now", "will-fail", "not-assessable")
+_VERIFY = "verify"
+
+
+class _WithVerify(click.Command):
+    """A command that takes files, and has one command below it."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] != [_VERIFY]:
+            return super().make_context(info_name, args, parent, **extra)
+        from pqaudit.cli.report_verify import command as verify
+
+        return verify.make_context(f"{info_name} {_VERIFY}", args[1:], parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(_VERIFY, "Check a report against its manifest; `./verify` is a file of that name.")])
 
 
 @click.command(
     "report",
+    cls=_WithVerify,
     epilog="Exit codes: 0 done, 1 a tunnel has the status of --fail-on or a worse one, 2 usage, 3 some input was no "
     "finding (the report rests on the rest and says so), 4 the report could not be written, 5 the server cannot be "
     "reached or is overloaded, 6 it refuses, 130 interrupted.",
@@ -82,6 +103,19 @@ FAIL_ON = ("fails-now", "will-fail", "not-assessable")
     help="May be repeated; then -o names a folder for all.",
 )
 @click.option("-o", "--output", default="-", metavar="OUT", help="File, or folder, in place of standard output.")
+@click.option(
+    "--sign-manifest",
+    is_flag=True,
+    help="Write a manifest with SHA-256 of the report, its inputs and all captures as well, as DIR/manifest.json or "
+    "FILE.manifest.json, which `pqaudit report verify` checks.",
+)
+@click.option(
+    "--signing-key",
+    metavar="FILE",
+    help="Sign the manifest with this private key in PEM, of Ed25519 or ML-DSA, as MANIFEST.sig; implies "
+    "--sign-manifest. `openssl genpkey -algorithm ed25519 -out key.pem` makes one, `openssl pkey -in key.pem -pubout "
+    f"-out public.pem` its public key. {PASSPHRASE_VARIABLE} holds the passphrase of one that is locked.",
+)
 @click.option("--fail-on", type=click.Choice(FAIL_ON), help="Exit with 1 when a tunnel has this status or a worse one.")
 @click.option(
     "--since", metavar="WHEN", help="Only SAs that began then or later: 2026-11-25T10:00:00Z, 2026-11-25, 7d."
@@ -101,6 +135,8 @@ def command(
     baseline: str | None,
     forms: tuple[str, ...],
     output: str,
+    sign_manifest: bool,
+    signing_key: str | None,
     fail_on: str | None,
     since: str | None,
     until: str | None,
@@ -119,13 +155,19 @@ def command(
       pqaudit audit --format json -o run.json captures/
       pqaudit report run.json --policy cnsa-2.0 --policy uk-ncsc
       pqaudit report run.json --as-of 2027-01-01 --format json --format csv -o report/
+      pqaudit report run.json --format html --format json -o report/ --signing-key key.pem
+      pqaudit report verify report/manifest.json --key public.pem
     """
     rulebook = rulebook_or_exit(rules_folder)
     now = datetime.now(UTC)
     day = now.date() if as_of is None else _day(as_of)
     policies = _policies(names, rules_folder, rulebook, day)
     query, filters = _query(since, until, peers, networks, sensors, now)
-    targets = _targets(dict.fromkeys(forms), output, [*files, *filter(None, (assets, baseline))])
+    inputs = [*files, *filter(None, (assets, baseline, signing_key))]
+    targets = _targets(dict.fromkeys(forms), output, inputs)
+    manifest = ManifestOutput(targets, output, signing_key) if sign_manifest or signing_key is not None else None
+    if manifest is not None:
+        _refuse_overwriting([manifest.path, manifest.signature], inputs)
     connection = _connection(files, server)
     _refuse_captures(files)
 
@@ -158,6 +200,8 @@ def command(
                 unread=notes.count,
             )
             _write(report, targets)
+            if manifest is not None:
+                manifest.write(report)
             failing = _failing(report, fail_on)
     except ServerError as error:
         raise server_failure(error) from error
@@ -235,11 +279,15 @@ def _targets(forms: Iterable[str], output: str, inputs: Sequence[str]) -> dict[s
         except OSError as error:
             raise click.UsageError(f"cannot make the folder {output}: {error.strerror}") from error
         targets = {form: str(folder / FORMATS[form].file) for form in chosen}
+    _refuse_overwriting(targets.values(), inputs)
+    return targets
+
+
+def _refuse_overwriting(targets: Iterable[str], inputs: Sequence[str]) -> None:
     read = {os.path.realpath(path) for path in inputs if path != "-"}
-    for target in targets.values():
+    for target in targets:
         if os.path.realpath(target) in read:
             raise click.UsageError(f"{target} is one of the files that are read; write to another one")
-    return targets
 
 
 def _connection(files: tuple[str, ...], options: ServerOptions) -> Connection | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -59,8 +61,12 @@ def check_policies(
     for source in (*_built_in_files({path.name for path in own}), *own):
         try:
             node = read_node(source) if source in own else _built_in_node(source)
+            digest = sha256(source.read_bytes()).hexdigest()
         except UnreadableError as error:
             problems.append(error.problem)
+            continue
+        except OSError as error:
+            problems.append(RuleProblem(str(source), 1, f"it cannot be read: {error}"))
             continue
         policy = parse_policy(node, str(source), words, problems)
         if policy is None:
@@ -70,7 +76,7 @@ def check_policies(
             text = f"the id {policy.id} is taken by {other.file}; give this policy another one, or its file that name"
             problems.append(RuleProblem(policy.file, 1, text))
             continue
-        policies[policy.id] = policy
+        policies[policy.id] = replace(policy, sha256=digest)
     return dict(sorted(policies.items())), problems
 
 

@@ -133,6 +133,7 @@ class Policy:
         unsure: why the policy as a whole is unsure, None where it is not; then no SA is said to meet it.
         not_covered: fields on which it has no requirement.
         doubtful: deviations after which what was selected is not certain.
+        sha256: of the file.
     """
 
     id: str
@@ -153,6 +154,7 @@ class Policy:
     not_covered: tuple[str, ...]
     doubtful: frozenset[str]
     file: str
+    sha256: str = ""
 
     @property
     def read_in_original(self) -> bool:
