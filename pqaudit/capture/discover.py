@@ -17,13 +17,15 @@ _START = 4096
 _Report = Callable[[str, InputFault], None]
 
 
-def find_captures(paths: Iterable[str], note: Callable[[InputNote], None]) -> list[str]:
+def find_captures(
+    paths: Iterable[str], note: Callable[[InputNote], None], known: Callable[[str], bool] = lambda path: False
+) -> list[str]:
     """The inputs that ``paths`` mean, for ``read_capture``: files as named, and the captures inside directories.
 
     A named file is taken whatever it holds. Directories are searched with all below them, in the order of names, and
     files there count when their content starts as a capture does, compressed or not; the others are counted in one note
     for each directory named. A file that is reached twice, by whatever names, is given once. What is missing or cannot
-    be opened, and a directory without captures, give a fatal note.
+    be opened, and a directory without captures, give a fatal note. What is ``known`` to be a capture is not opened.
     """
     found: list[str] = []
     seen: set[str] = set()
@@ -47,17 +49,17 @@ def find_captures(paths: Iterable[str], note: Callable[[InputNote], None]) -> li
             report(path, cannot_open(error))
             continue
         if stat.S_ISDIR(mode):
-            _search(path, add, report)
+            _search(path, add, report, known)
         # Opening a named pipe here would take its writer away from the reader that comes later.
-        elif not stat.S_ISREG(mode) or _is_readable(path, report):
+        elif not stat.S_ISREG(mode) or known(path) or _is_readable(path, report):
             add(path)
     return found
 
 
-def _search(directory: str, add: Callable[[str], None], report: _Report) -> None:
+def _search(directory: str, add: Callable[[str], None], report: _Report, known: Callable[[str], bool]) -> None:
     captures = others = 0
     for path in _files_below(directory, report):
-        match _holds_capture(path, report):
+        match known(path) or _holds_capture(path, report):
             case True:
                 add(path)
                 captures += 1

@@ -16,6 +16,7 @@ import click
 
 from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.journalling import JournalledReading, JournalOptions, check_journal_options, journal_options
 from pqaudit.cli.reading import (
     custom_rules,
     exit_code,
@@ -49,8 +50,8 @@ _WIDTH_WITHOUT_TERMINAL = 200
 @click.command(
     "audit",
     epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read (the rest "
-    "was), 4 the output or the spool could not be written, 5 the server of --elasticsearch is away or overloaded, 6 it "
-    "refuses, 7 some findings were refused by it, 130 interrupted (what was found so far is printed).",
+    "was), 4 the output, the spool or the journal could not be written, 5 the server of --elasticsearch is away or "
+    "overloaded, 6 it refuses, 7 some findings were refused by it, 130 interrupted (what was found so far is printed).",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
@@ -97,6 +98,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
     metavar="N",
     help="IKE SAs held in memory at once; beyond, the oldest without an answer are given up, and counted.",
 )
+@journal_options
 @connection_options()
 @spool_options
 @click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
@@ -115,6 +117,7 @@ def command(
     workers: int | None,
     max_sas: int,
     sensor: str | None,
+    journal: JournalOptions,
     server: ServerOptions,
     spool: SpoolOptions,
 ) -> None:
@@ -128,12 +131,17 @@ def command(
       pqaudit audit --format jsonl site.pcapng > findings.jsonl
       pqaudit audit --fail-on classical-only captures/ || echo "not ready"
       pqaudit audit --elasticsearch https://search.example:9200 captures/
+      pqaudit audit --journal archive.journal /archive/
+
+    With --journal a run reads only captures that are new or have changed, and goes on where a run before was stopped;
+    what it says is what reading all of them would give.
 
     With --elasticsearch findings are also sent there: each is on disk, in the spool, before it is printed, and stays
     there until the server has confirmed it.
     """
     if exposure and group_by != "tunnel":
         raise click.UsageError("--exposure needs --group-by tunnel: traffic belongs to a pair of peers")
+    check_journal_options(journal, paths, keys=bool(key_files), grouped=group_by is not None)
     connection = connection_or_exit(server)
     rulebook = rulebook_or_exit(rules_folder)
     # What is built holds no cycles; looking for them again and again took a quarter of the time of large runs.
@@ -142,29 +150,40 @@ def command(
     # Imported late so that --help and wrong usage answer at once.
     from pqaudit.capture.discover import find_captures
     from pqaudit.finding.document import Observer
-    from pqaudit.finding.stream import drain_findings
+    from pqaudit.finding.stream import findings_of
     from pqaudit.parallel import read_side_by_side
     from pqaudit.pipeline import ReadOptions, new_run, read_inputs
 
-    options = ReadOptions(ports, tunnels, digest=form == "json", exposure=exposure, most_sas=max_sas)
+    options = ReadOptions(
+        ports, tunnels, digest=form == "json" or journal.file is not None, exposure=exposure, most_sas=max_sas
+    )
     run = new_run(options)
     opened: OpenedTable | None = None
-    sources = find_captures(paths, run.notes.append)
     observer = Observer(sensor or socket.gethostname())
     worst = None if fail_on is None else rulebook.rank(fail_on)
     failing = False
     custom = custom_rules(rules_folder)
 
     with ExitStack() as stack:
+        journalled: JournalledReading | None = None
+        if journal.file is None:
+            sources = find_captures(paths, run.notes.append)
+        else:
+            journalled = stack.enter_context(JournalledReading(journal, options))
+            sources = find_captures(paths, run.notes.append, journalled.is_known_capture)
         delivering: Delivering | None = None
         if connection is not None:
             delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))
-        with progress_bar(sources) as progress:
-            if keys is None:
-                read_side_by_side(sources, run, options, workers=workers or os.cpu_count() or 1, progress=progress)
-            else:
-                opened = opened_table()
-                add = opened.add
+        readers = workers or os.cpu_count() or 1
+        if journalled is not None:
+            journalled.read(sources, run, workers=readers)
+        elif keys is None:
+            with progress_bar(sources) as progress:
+                read_side_by_side(sources, run, options, workers=readers, progress=progress)
+        else:
+            opened = opened_table()
+            add = opened.add
+            with progress_bar(sources) as progress:
                 # One process, so that keys stay in it.
                 read_inputs(sources, run, options, progress=progress, on_message=lambda d, m: add(d, m.header, keys))
         report_notes(run)
@@ -174,7 +193,8 @@ def command(
 
         def findings() -> Iterator[Document]:
             nonlocal failing
-            found = drain_findings(run.table, rulebook, observer, opened)
+            groups, wanted = (run.table.drain(), None) if journalled is None else journalled.drawn()
+            found = findings_of(groups, rulebook, observer, opened, wanted)
             found = found if custom is None else custom.apply(found)
             for finding in found if delivering is None else delivering.through(found):
                 failing = failing or (worst is not None and rulebook.rank(finding["pqaudit"]["verdict"]) <= worst)
@@ -182,7 +202,7 @@ def command(
 
         made = findings()
         try:
-            with opened_output(output, sources) as out:
+            with opened_output(output, [*sources, *([] if journal.file is None else [str(journal.file)])]) as out:
                 _write(made, form, group_by, run, rulebook, out, rows, exposure=exposure)
         except click.ClickException as error:
             if delivering is not None and error.exit_code == ExitCode.OUTPUT_FAILED:

@@ -1,0 +1,164 @@
+"""What a run shows, drawn from the journal: SAs in order, one at a time, so that memory does not grow with them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pqaudit.archive.journal import Journal
+from pqaudit.archive.packing import PackedError, unpack_about, unpack_group
+from pqaudit.pipeline import AuditRun
+from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.group import Group
+from pqaudit.sa.lineage import Origin
+
+_TABLES = """
+DROP TABLE IF EXISTS temp.shown;
+DROP TABLE IF EXISTS temp.touched;
+CREATE TEMP TABLE shown (
+    position INTEGER PRIMARY KEY, content INTEGER NOT NULL, place BLOB NOT NULL, name BLOB NOT NULL,
+    read INTEGER NOT NULL, rank INTEGER
+);
+"""
+
+# As SaTable orders them: by the first packet of all that is under one key, then by key. A packet is ordered by time,
+# name of the file and frame; ``rank`` stands for the name, and numbers of fixed width sort as text.
+_ORDER = """
+SELECT id, rank, version, spi FROM (
+    SELECT groups.id, rank, version, spi,
+        min(time || printf('%08x%016x', rank, frame)) OVER (PARTITION BY version, spi) AS first
+    FROM temp.shown JOIN groups ON groups.content = shown.content
+) ORDER BY first, version, spi, rank
+"""
+
+# Of captures that this run does not name: each content once, under the name that was used last.
+_EARLIER = """
+SELECT content, place, name FROM (
+    SELECT content, place, name, row_number() OVER (PARTITION BY content ORDER BY named DESC, name) AS place_of_content
+    FROM inputs
+    WHERE content NOT IN (SELECT content FROM temp.shown) AND place NOT IN (SELECT place FROM temp.shown)
+) WHERE place_of_content = 1 ORDER BY name
+"""
+
+
+class Shown(NamedTuple):
+    """A capture that a run shows: where it lies, its name, its content in the journal, and whether this run read it."""
+
+    place: str
+    name: str
+    content: int
+    read: bool
+
+
+class View:
+    """What a run shows.
+
+    Args:
+        journal: stays open while the view is used, and unchanged.
+        captures: in the order in which the run names them.
+        with_earlier: all other captures that the journal knows count too, and come first.
+
+    Attributes:
+        earlier: how many of these there are.
+
+    Raises:
+        JournalError: the journal cannot be read, or there is no room for temporary files.
+    """
+
+    def __init__(self, journal: Journal, captures: Iterable[Shown], *, with_earlier: bool) -> None:
+        self._journal = journal
+        self._database = journal.database
+        self._names: list[str] = []
+        try:
+            self._list(captures, with_earlier)
+        except sqlite3.Error as error:
+            raise journal.failed(error) from error
+
+    def _list(self, captures: Iterable[Shown], with_earlier: bool) -> None:
+        database = self._database
+        database.executescript(_TABLES)
+        insert = "INSERT INTO temp.shown (position, content, place, name, read) VALUES (?, ?, ?, ?, ?)"
+        database.execute("BEGIN")
+        database.executemany(
+            insert,
+            (
+                (position, each.content, os.fsencode(each.place), os.fsencode(each.name), each.read)
+                for position, each in enumerate(captures)
+            ),
+        )
+        earlier = database.execute(_EARLIER).fetchall() if with_earlier else []
+        self.earlier = len(earlier)
+        database.executemany(insert, ((index - len(earlier), *row, False) for index, row in enumerate(earlier)))
+        # By the text of names, as Python orders it, which is not always the order of their octets.
+        named = database.execute("SELECT position, name FROM temp.shown").fetchall()
+        ranked = sorted((os.fsdecode(name), position) for position, name in named)
+        self._names = [name for name, _ in ranked]
+        database.executemany(
+            "UPDATE temp.shown SET rank = ? WHERE position = ?",
+            ((rank, position) for rank, (_, position) in enumerate(ranked)),
+        )
+        database.execute("COMMIT")
+
+    def add_to(self, run: AuditRun) -> None:
+        """Add all but the SAs to ``run``: files, notes, anomalies, counters, and traffic.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        try:
+            rows = self._database.execute(
+                "SELECT name, about FROM temp.shown JOIN contents ON contents.id = content ORDER BY position"
+            )
+            for name, about in rows:
+                unpack_about(about, os.fsdecode(name), run)
+        except (sqlite3.Error, PackedError) as error:
+            raise self._journal.failed(error) from error
+
+    def groups(self) -> Iterator[Group]:
+        """All evidence, in the order of ``SaTable.drain``; what several captures show of one key is merged.
+
+        Raises:
+            JournalError: the journal cannot be read, or there is no room for temporary files.
+        """
+        group: Group | None = None
+        try:
+            for row, rank, version, spi in self._database.execute(_ORDER):
+                body = self._database.execute("SELECT body FROM groups WHERE id = ?", (row,)).fetchone()[0]
+                part = unpack_group(body, version, spi, self._names[rank])
+                if group is not None and (group.version, group.initiator_spi) == (version, spi):
+                    group.merge(part)
+                    continue
+                if group is not None:
+                    yield group
+                group = part
+        except (sqlite3.Error, PackedError) as error:
+            raise self._journal.failed(error) from error
+        if group is not None:
+            yield group
+
+    def mark_touched(self) -> None:
+        """Find the SAs that captures read in this run show; ``is_touched`` answers from then on."""
+        try:
+            self._database.executescript(
+                """
+                CREATE TEMP TABLE touched (
+                    version INTEGER NOT NULL, spi BLOB NOT NULL, PRIMARY KEY (version, spi)
+                ) WITHOUT ROWID;
+                INSERT OR IGNORE INTO temp.touched
+                    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content WHERE read;
+                """
+            )
+        except sqlite3.Error as error:
+            raise self._journal.failed(error) from error
+
+    def is_touched(self, sa: SecurityAssociation, origin: Origin | None) -> bool:
+        """True when captures read in this run show something of the SA, or of the one it was probably rekeyed from."""
+        keys = [(sa.version, sa.initiator_spi)]
+        if origin is not None:
+            keys.append((sa.version, origin.initiator_spi))
+        return any(
+            self._database.execute("SELECT 1 FROM temp.touched WHERE version = ? AND spi = ?", key).fetchone()
+            for key in keys
+        )
