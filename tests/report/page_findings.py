@@ -29,7 +29,7 @@ class Made:
 def found_in(*captures: str) -> list[dict[str, Any]]:
     """Findings of samples."""
     command = [*_PQAUDIT, "audit", "--format", "jsonl", *(str(SAMPLES / name) for name in captures)]
-    told = subprocess.run(command, capture_output=True, cwd=REPOSITORY, check=True).stdout
+    told = subprocess.run(command, stdout=subprocess.PIPE, cwd=REPOSITORY, check=True).stdout
     return [json.loads(line) for line in told.splitlines()]
 
 
@@ -50,7 +50,5 @@ def reported(folder: Path, findings: Iterable[dict[str, Any]], *options: str) ->
     out = folder / "report"
     policies = [word for policy in POLICIES for word in ("--policy", policy)]
     command = [*_PQAUDIT, "report", str(lines), "--as-of", AS_OF, "--format", "html", "--format", "json"]
-    subprocess.run(
-        [*command, *policies, *options, "-o", str(out)], capture_output=True, cwd=REPOSITORY, check=True, text=True
-    )
+    subprocess.run([*command, *policies, *options, "-o", str(out)], cwd=REPOSITORY, check=True)
     return Made(out / "report.html", json.loads((out / "report.json").read_text()))
