@@ -15,6 +15,7 @@ GROUPS_FORGOTTEN: Final = "groups-forgotten"
 
 _MOST_VENDORS = 8
 _REMEMBERED = 8  # findings of a group that may be told again
+_RESTORED = ""  # in place of an id that a document does not have
 
 
 class _Negotiated(NamedTuple):
@@ -103,6 +104,9 @@ class Grouping:
     def _replace(self, group: _Group, said: _Negotiated) -> None:
         """Take back what this finding said before, when it is among the latest of its group."""
         before = group.told.pop(said.id, None)
+        if before is None and group.last is not None and group.last[:2] == (said.time, _RESTORED):
+            before = group.last.verdict
+            group.last = None
         if before is not None:
             group.verdicts[before] -= 1
         group.told[said.id] = said.verdict
@@ -148,7 +152,7 @@ class Grouping:
         if time is not None and document["verdict"] in known:
             group.last = _Negotiated(
                 str(time).removesuffix("Z"),
-                "",
+                _RESTORED,
                 str(document["verdict"]),
                 str(document["reason"]),
                 document["selected"],

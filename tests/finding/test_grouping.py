@@ -82,6 +82,17 @@ def test_a_group_is_restored_from_its_document() -> None:
         assert after.verdict(tuple(document["tunnel"])) == "classical-only"
 
 
+def test_the_last_finding_told_again_after_a_restart_counts_once() -> None:
+    before, after = live(), live()
+    before.add(of(1, "classical-only", "2026-11-20T10:00:00Z"))
+    before.add(of(2, "hybrid-ml-kem", "2026-11-20T11:00:00Z"))
+    for document in before.documents():
+        after.restore(document)
+    for _ in range(2):
+        after.add(of(2, "hybrid-ml-kem", "2026-11-20T11:00:00Z"))
+        assert list(after.documents()) == list(before.documents())
+
+
 def test_groups_that_show_nothing_are_forgotten_first() -> None:
     grouping = live(most=3)
     for peer, verdict in enumerate(("classical-only", "hybrid-ml-kem", "undetermined")):
