@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,7 +15,7 @@ from pqaudit import __version__
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.octets import reason
 from pqaudit.capture.pcapng_blocks import enhanced_packet, interface_description, section_header
-from pqaudit.capture.ring_places import Place, Places
+from pqaudit.capture.ring_places import Place
 from pqaudit.capture.ring_stock import Stock, StockFile
 
 if sys.platform != "win32":
@@ -142,7 +142,6 @@ class PacketRing:
         self._options = options
         self._report = report
         self._file: _Open | None = None
-        self._places = Places()
         self._kept = 0
         self._not_kept = 0
         self._troubles: dict[_Trouble, str] = {}
@@ -190,19 +189,10 @@ class PacketRing:
             self._not_kept += 1
             return None
         self._kept += 1
-        self._places.add(frame.source, frame.number, place)
         if self._troubles:
             missing = self._not_kept - self._not_kept_before
             self._ends(_Trouble.WRITING, f"Packets are kept in {self._folder} again; {missing} in between were not.")
         return place
-
-    def locate(self, source: str, numbers: Iterable[int]) -> tuple[str, tuple[int, ...]] | None:
-        """Where the frames are that a message came in, by the numbers that they had when they were added.
-
-        The file of the last of them, and the numbers there of all that it holds. None when the last one was not kept,
-        or so many came since that its place is forgotten.
-        """
-        return self._places.locate(source, numbers)
 
     def tick(self) -> None:
         """What is to be done from time to time, also when nothing arrives: end an old file, delete expired ones.

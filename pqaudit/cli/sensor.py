@@ -272,9 +272,9 @@ def _run(
     quiet: bool,
 ) -> ExitCode:
     from pqaudit.capture.privileges import PrivilegeError, drop_privileges
-    from pqaudit.decode.decoder import Decoder
     from pqaudit.sensor.capturing import CaptureProcess, CaptureStartError
     from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
+    from pqaudit.sensor.decoders import Decoders
     from pqaudit.sensor.exposing import Exposing
     from pqaudit.sensor.log import Log
     from pqaudit.sensor.loop import NOT_KEPT, Sensor
@@ -346,7 +346,7 @@ def _run(
         chores = _Chores(status, delivering, view, log, notifier, heard, exposing)
         sensor = Sensor(
             source,
-            Decoder(ports=options.ports, tunnels=options.tunnels),
+            Decoders(ports=options.ports, tunnels=options.tunnels),
             watch,
             AllSinks(sinks),
             status,

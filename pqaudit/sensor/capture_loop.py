@@ -154,8 +154,8 @@ class CaptureLoop:
 
     def _put(self, batch: list[Frame]) -> None:
         # Kept also when the analysis does not get them.
-        placed = batch if self._ring is None else [_place(self._ring, frame) for frame in batch]
-        if self._outbox.add(pack_frames(placed)):
+        ring = self._ring
+        if self._outbox.add(pack_frames([(frame, None if ring is None else ring.add(frame)) for frame in batch])):
             return
         for source, interface in self._interfaces.items():
             if lost := [frame for frame in batch if frame.source == source]:
@@ -236,11 +236,3 @@ class CaptureLoop:
 def new_notes() -> deque[str]:
     """Where sentences wait; of very many the oldest are forgotten."""
     return deque(maxlen=_MOST_NOTES)
-
-
-def _place(ring: PacketRing, frame: Frame) -> Frame:
-    """The frame as it is in the ring, or as it was when it could not be kept."""
-    place = ring.add(frame)
-    if place is None:
-        return frame
-    return Frame(frame.time, frame.digits, frame.link_type, frame.data, frame.original_length, place.file, place.frame)

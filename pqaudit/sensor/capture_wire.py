@@ -20,17 +20,22 @@ from pqaudit.capture.frame import Frame
 from pqaudit.capture.live import Statistics
 from pqaudit.capture.loss import Loss
 from pqaudit.capture.ring import RingState
+from pqaudit.capture.ring_places import Place
 from pqaudit.sensor.source import CaptureReport, InterfaceReport
 
 MOST_SOURCES = 255
-"""Sources of different frames in one batch."""
+"""Sources of different frames in one batch; one whose frames lie in two files of the ring counts as two."""
+
+KeptFrame = tuple[Frame, Place | None]
+"""A frame as it was captured, and where the ring keeps it."""
 
 _MESSAGE = Struct("<BI")
 _BATCH = Struct("<IB")
-_SOURCE = Struct("<HBH")
-# Nanoseconds, number, octets on the wire, octets captured, source. All heads stand together before all octets: so they
-# are read in one go, which takes a third less time.
-_HEAD = Struct("<qQIIB")
+# Lengths of the name and of the name of the file in the ring, digits, link type.
+_SOURCE = Struct("<HHBH")
+# Nanoseconds, number, octets on the wire, octets captured, number in the file of the ring or 0, source. All heads stand
+# together before all octets: so they are read in one go, which takes a third less time.
+_HEAD = Struct("<qQIIIB")
 
 
 class Kind(IntEnum):
@@ -84,39 +89,42 @@ def first_message(link: socket.socket) -> bytes | None:
     return None
 
 
-def pack_frames(frames: Sequence[Frame]) -> bytes:
+def pack_frames(frames: Sequence[KeptFrame]) -> bytes:
     """A message of frames; of at most ``MOST_SOURCES`` sources."""
-    sources: dict[tuple[str, int, int], int] = {}
+    sources: dict[tuple[str, str, int, int], int] = {}
     heads: list[bytes] = []
     pack = _HEAD.pack
-    for frame in frames:
-        source = (frame.source, frame.digits, frame.link_type)
+    for frame, place in frames:
+        file, kept = ("", 0) if place is None else place
+        source = (frame.source, file, frame.digits, frame.link_type)
         index = sources.setdefault(source, len(sources))
-        heads.append(pack(frame.time, frame.number, frame.original_length, len(frame.data), index))
+        heads.append(pack(frame.time, frame.number, frame.original_length, len(frame.data), kept, index))
     parts = [_BATCH.pack(len(frames), len(sources))]
-    for name, digits, link_type in sources:
-        octets = name.encode(errors="surrogateescape")
-        parts += (_SOURCE.pack(len(octets), digits, link_type), octets)
-    return message(Kind.FRAMES, b"".join([*parts, *heads, *(frame.data for frame in frames)]))
+    for name, file, digits, link_type in sources:
+        names = [each.encode(errors="surrogateescape") for each in (name, file)]
+        parts += (_SOURCE.pack(*map(len, names), digits, link_type), *names)
+    return message(Kind.FRAMES, b"".join([*parts, *heads, *(frame.data for frame, _ in frames)]))
 
 
-def unpack_frames(octets: bytes) -> list[Frame]:
+def unpack_frames(octets: bytes) -> list[KeptFrame]:
     """The frames of a message. Raises ValueError or struct.error for octets that are none."""
     count, size = _BATCH.unpack_from(octets, 0)
     start = _BATCH.size
-    sources: list[tuple[str, int, int]] = []
+    sources: list[tuple[str, str, int, int]] = []
     for _ in range(size):
-        length, digits, link_type = _SOURCE.unpack_from(octets, start)
-        start += _SOURCE.size
-        sources.append((octets[start : start + length].decode(errors="surrogateescape"), digits, link_type))
-        start += length
+        length, more, digits, link_type = _SOURCE.unpack_from(octets, start)
+        middle = start + _SOURCE.size + length
+        name = octets[start + _SOURCE.size : middle].decode(errors="surrogateescape")
+        start = middle + more
+        sources.append((name, octets[middle:start].decode(errors="surrogateescape"), digits, link_type))
     first = start + count * _HEAD.size
     heads = list(_HEAD.iter_unpack(memoryview(octets)[start:first]))
     ends = accumulate((head[3] for head in heads), initial=first)
-    found: list[Frame] = []
-    for (time, number, original, captured, index), at in zip(heads, ends, strict=False):
-        source, digits, link_type = sources[index]
-        found.append(Frame(time, digits, link_type, octets[at : at + captured], original, source, number))
+    found: list[KeptFrame] = []
+    for (time, number, original, captured, kept, index), at in zip(heads, ends, strict=False):
+        source, file, digits, link_type = sources[index]
+        frame = Frame(time, digits, link_type, octets[at : at + captured], original, source, number)
+        found.append((frame, Place(file, kept) if kept else None))
     return found
 
 

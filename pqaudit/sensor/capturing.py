@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from pqaudit.capture.frame import Frame
+from pqaudit.capture.ring_places import Places
 from pqaudit.sensor.capture_options import CaptureOptions, pack_options
 from pqaudit.sensor.capture_wire import Kind, unpack_frames, unpack_report
 from pqaudit.sensor.child import Child, ChildStartError
@@ -49,6 +51,7 @@ class CaptureProcess:
         self.options = options
         self._child: Child | None = None
         self._frames: list[Frame] = []
+        self._places = Places()
         self._unopened: list[bytes] = []
         self._reports: list[CaptureReport] = []
         self._ready = False
@@ -120,6 +123,10 @@ class CaptureProcess:
             raise CaptureEndedError(self._why or self._child.obituary())
         return frames
 
+    def locate(self, source: str, numbers: Iterable[int]) -> tuple[str, tuple[int, ...]] | None:
+        """Where the ring keeps frames that were read; see ``Places.locate``. None when there is no ring."""
+        return self._places.locate(source, numbers)
+
     def reports(self) -> list[CaptureReport]:
         """Reports since the last call, oldest first."""
         if not self._over and len(self._frames) < _ENOUGH and not self._unopened:
@@ -182,7 +189,10 @@ class CaptureProcess:
                 if len(self._frames) >= _ENOUGH:
                     break
                 opened += 1
-                self._frames += unpack_frames(packed)
+                for frame, place in unpack_frames(packed):
+                    self._frames.append(frame)
+                    if place is not None:
+                        self._places.add(frame.source, frame.number, place)
         except (ValueError, IndexError, struct.error) as error:
             self._broken(error)
         del self._unopened[:opened]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Event
 from typing import Final, Protocol
 
 from pqaudit.capture.frame import Frame
 from pqaudit.decode.datagram import Datagram
-from pqaudit.decode.decoder import Decoder
 from pqaudit.finding.document import Document
 from pqaudit.ike.header import NotIkeError
 from pqaudit.pipeline import read_message
+from pqaudit.sensor.decoders import Decoders
 from pqaudit.sensor.source import FrameSource
 from pqaudit.sensor.status import Status
 from pqaudit.sensor.watch import Watch
@@ -47,7 +48,7 @@ class Sensor:
 
     Args:
         source: gives frames.
-        decoder: finds IKE in them.
+        decoders: find IKE in them.
         watch: follows SAs.
         sink: takes findings.
         status: kept up to date.
@@ -60,7 +61,7 @@ class Sensor:
     def __init__(
         self,
         source: FrameSource,
-        decoder: Decoder,
+        decoders: Decoders,
         watch: Watch,
         sink: Sink,
         status: Status,
@@ -71,7 +72,7 @@ class Sensor:
         said: Callable[[str], None],
     ) -> None:
         self._source = source
-        self._decoder = decoder
+        self._decoders = decoders
         self._watch = watch
         self._sink = sink
         self._status = status
@@ -118,7 +119,7 @@ class Sensor:
     def _take(self, frames: list[Frame], now: float) -> None:
         self._status.frames += len(frames)
         for frame in frames:
-            for datagram in self._decoder.feed(frame):
+            for datagram in self._decoders.feed(frame):
                 self._add(datagram, now)
 
     def _add(self, datagram: Datagram, now: float) -> None:
@@ -127,6 +128,9 @@ class Sensor:
         except NotIkeError:
             self._not_ike += 1
             return
+        kept = self._source.locate(datagram.file, datagram.frames)
+        if kept is not None:
+            datagram = replace(datagram, file=kept[0], frames=kept[1])
         self._status.messages += 1
         self._watch.add(datagram, message, now)
 
@@ -177,7 +181,7 @@ class Sensor:
         status.sas = len(watch.table)
         status.half_open = watch.table.unanswered
         status.counters.clear()
-        status.counters.update(self._decoder.counters)
+        status.counters.update(self._decoders.counters)
         status.counters.update(watch.counters)
         status.counters.update(watch.table.counters)
         if self._not_ike:
@@ -206,7 +210,7 @@ class Sensor:
                 self._take(frames, now)
             else:
                 self._left_over += len(frames)
-        for datagram in self._decoder.flush():
+        for datagram in self._decoders.flush():
             self._add(datagram, now)
         self._tell(now)
         if self._pending:

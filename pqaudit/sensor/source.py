@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,12 +60,14 @@ class FrameSource(Protocol):
     def read(self) -> list[Frame]:
         """Frames that have arrived, in their order, some thousands at most; never waits.
 
-        ``source`` and ``number`` of a frame point into the ring when there is one, else they are ``interface:NAME``
-        and a number counted from the sensor's start.
+        ``source`` of a frame is ``interface:NAME`` and its ``number`` is counted from the sensor's start.
 
         Raises:
             CaptureEndedError: the capturing process is gone.
         """
+
+    def locate(self, source: str, numbers: Iterable[int]) -> tuple[str, tuple[int, ...]] | None:
+        """Where the ring keeps frames that were read; see ``Places.locate``. None when there is no ring."""
 
     def reports(self) -> list[CaptureReport]:
         """Reports since the last call, oldest first."""

@@ -31,6 +31,7 @@ from pqaudit.capture.live_errors import (
 )
 from pqaudit.capture.reader import read_capture
 from pqaudit.capture.ring import LEAST_FILE_OCTETS, PacketRing, RingOptions
+from pqaudit.capture.ring_places import Places
 from pqaudit.decode.decoder import Decoder
 from pqaudit.decode.kernel_filter import kernel_filter
 from tests.build import init_request, message, notify
@@ -445,15 +446,18 @@ def test_counters_of_32_bits_go_on(old: int, new: int, ahead: int) -> None:
 
 def test_evidence_points_into_the_ring(network6: Network, tmp_path: Path) -> None:
     decoder = Decoder()
+    places = Places()
     found: list[tuple[bytes, str, tuple[int, ...]]] = []
     options = RingOptions(LEAST_FILE_OCTETS, 8 * LEAST_FILE_OCTETS)
     with watched(network6, decoder) as interface, PacketRing(str(tmp_path), options) as ring:
         for number in range(100):
             network6.send(MARKER + ike(number, 40_000), 4500, 4500, ipv6=number % 2 == 1)
         for frame in read_all(interface):
-            ring.add(frame)
+            kept = ring.add(frame)
+            assert kept is not None
+            places.add(frame.source, frame.number, kept)
             for datagram in decoder.feed(frame):
-                place = ring.locate(datagram.file, datagram.frames)
+                place = places.locate(datagram.file, datagram.frames)
                 assert place is not None
                 found.append((datagram.payload, *place))
         assert ring.state.kept >= 100 * 27

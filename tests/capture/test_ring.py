@@ -123,19 +123,22 @@ def test_what_is_kept_is_what_tshark_reads(tmp_path: Path) -> None:
 
 
 def test_where_the_frames_of_a_message_are(tmp_path: Path) -> None:
+    places = Places()
     with PacketRing(str(tmp_path), SMALL) as ring:
         for number in (1, 2, 5, 6):
-            ring.add(frame(number, 262_144))
+            place = ring.add(frame(number, 262_144))
+            assert place is not None
+            places.add("interface:eth0", number, place)
         first, second = str(files(tmp_path)[0]), str(files(tmp_path)[-1])
         assert first != second
-        assert ring.locate("interface:eth0", [1]) == (first, (1,))
-        assert ring.locate("interface:eth0", (2, 1, 3)) is None
-        assert ring.locate("interface:eth0", (1, 2, 3, 5)) == (first, (1, 2, 3))
-        assert ring.locate("interface:eth0", (6,)) == (second, (1,))
+        assert places.locate("interface:eth0", [1]) == (first, (1,))
+        assert places.locate("interface:eth0", (2, 1, 3)) is None
+        assert places.locate("interface:eth0", (1, 2, 3, 5)) == (first, (1, 2, 3))
+        assert places.locate("interface:eth0", (6,)) == (second, (1,))
         # A message whose frames lie on both sides of a rotation.
-        assert ring.locate("interface:eth0", (1, 6)) == (second, (1,))
-        assert ring.locate("interface:eth0", ()) is None
-        assert ring.locate("interface:eth1", (1,)) is None
+        assert places.locate("interface:eth0", (1, 6)) == (second, (1,))
+        assert places.locate("interface:eth0", ()) is None
+        assert places.locate("interface:eth1", (1,)) is None
 
 
 def test_only_the_latest_places_are_remembered() -> None:

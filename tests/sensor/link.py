@@ -14,10 +14,10 @@ from tests.conftest import SAMPLES, audit
 class Link:
     """A pair of interfaces: what is sent into one comes out of the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: str = "") -> None:
         require_root()
         require_library()
-        self.sending, self.watched = f"pqs{os.getpid()}a", f"pqs{os.getpid()}b"
+        self.sending, self.watched = f"pqs{os.getpid()}{mark}a", f"pqs{os.getpid()}{mark}b"
         self.make()
 
     def make(self) -> None:

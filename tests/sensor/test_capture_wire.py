@@ -17,6 +17,7 @@ from pqaudit.capture.live import LEAST_BUFFER, Statistics
 from pqaudit.capture.loss import Loss
 from pqaudit.capture.privileges import Account
 from pqaudit.capture.ring import RingOptions, RingState
+from pqaudit.capture.ring_places import Place
 from pqaudit.sensor.capture_options import LEAST_BACKLOG, CaptureOptions, pack_options, unpack_options
 from pqaudit.sensor.capture_wire import (
     Kind,
@@ -38,18 +39,24 @@ FRAMES = st.lists(
         st.integers(0, (1 << 16) - 1),
         st.binary(max_size=80),
         st.integers(0, (1 << 32) - 1),
-        st.sampled_from(("interface:b0", "/ring/ä 1.pcapng", "/ring/\udcff.pcapng", "")),
+        st.sampled_from(("interface:b0", "interface:ä", "interface:\udcff", "")),
         st.integers(0, (1 << 64) - 1),
     ),
     max_size=30,
 )
 
 
-@given(FRAMES)
-def test_frames_arrive_as_they_were_packed(frames: list[Frame]) -> None:
-    [(kind, octets)] = Unpacker().feed(pack_frames(frames))
+PLACES = st.none() | st.builds(
+    Place, st.sampled_from(("/ring/ä 1.pcapng", "/ring/\udcff.pcapng")), st.integers(1, (1 << 32) - 1)
+)
+
+
+@given(FRAMES, st.lists(PLACES, min_size=30, max_size=30))
+def test_frames_arrive_as_they_were_packed(frames: list[Frame], places: list[Place | None]) -> None:
+    kept = list(zip(frames, places, strict=False))
+    [(kind, octets)] = Unpacker().feed(pack_frames(kept))
     assert kind is Kind.FRAMES
-    assert unpack_frames(octets) == frames
+    assert unpack_frames(octets) == kept
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 17))

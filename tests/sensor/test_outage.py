@@ -19,10 +19,8 @@ from tests import build as b
 from tests.elastic.conftest import documents
 from tests.searchserver.fixtures import wipe
 from tests.searchserver.node import Node
+from tests.sensor.link import Link
 from tests.sensor.running import RunningSensor
-from tests.sensor.test_sensor_command import Link, link
-
-__all__ = ["link"]
 
 EACH = 1500  # SAs of each of the sensor's three lives; one request to the server has 500 findings at most
 CATCHING_UP = 90.0  # seconds; the longest pause between two questions whether the server is there is 30
@@ -35,6 +33,13 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A server of this module's own, which the tests stop."""
     with Node("elasticsearch", data=tmp_path_factory.mktemp("outage")) as started:
         yield started
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    made = Link()
+    yield made
+    made.delete()
 
 
 def negotiate(link: Link, numbers: range) -> None:
@@ -127,7 +132,8 @@ def test_what_waited_through_two_ends_of_the_sensor_gets_there_once(link: Link, 
         node.start()
         waited = until(lambda: len(spool.ids()) < len(waiting), "the first delivery after the outage")
         took = until(lambda: not spool.ids(), "all deliveries")
-        print(f"{len(waiting)} findings: first after {waited:.1f} s, then {len(waiting) / max(took, 0.1):,.0f} a second")
+        speed = len(waiting) / max(took, 0.1)
+        print(f"{len(waiting)} findings: the first after {waited:.1f} s, then {speed:,.0f} a second")
         sensor.stop()
     found = [(id_, document) for id_, document in documents(node)]
     ids = [id_ for id_, _ in found]
