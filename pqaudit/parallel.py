@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,11 +19,15 @@ from multiprocessing.synchronize import Event
 from typing import NamedTuple
 
 from pqaudit.capture.note import InputNote
+from pqaudit.capture.shown import scheme_of, shown_name
+from pqaudit.capture.stamp import size as size_of
 from pqaudit.interrupts import held_interrupts
 from pqaudit.pipeline import AuditRun, ReadOptions, new_run, read_inputs
 
 # Below this, starting processes takes longer than reading.
 LEAST_PARALLEL_OCTETS = 128 * 1024 * 1024
+# What is read of a local file in the time that a server far away takes to answer twice.
+REMOTE_COST_OCTETS = 8 * 1024 * 1024
 _MOST_BATCH = 64
 _MOST_BATCH_OCTETS = 64 * 1024 * 1024
 _BATCHES_FOR_EACH_WORKER = 8
@@ -96,7 +99,7 @@ def read_apart(
 def died(source: str, detail: str = "") -> AuditRun:
     """What is known of a capture that killed its reader."""
     text = f"The process that read it died{detail}; nothing of it is in the result. Is there enough memory?"
-    return AuditRun(notes=[InputNote(source, None, "reader-died", text, True)])
+    return AuditRun(notes=[InputNote(shown_name(source), None, "reader-died", text, True)])
 
 
 def batches(
@@ -112,7 +115,7 @@ def batches(
     held: list[str] = []
     octets = 0
     for index, source in enumerate(sources):
-        size = _octets_of(source)
+        size = size_of(source)
         size = most_octets if size is None else size
         if held and (len(held) >= most or octets + size > most_octets):
             yield Batch(first, tuple(held))
@@ -160,14 +163,15 @@ class Listings:
 def _alone(sources: Sequence[str], workers: int) -> bool:
     if workers < 2 or len(sources) < 2 or "-" in sources:
         return True
-    return sum(_octets_of(source) or 0 for source in sources) < LEAST_PARALLEL_OCTETS
-
-
-def _octets_of(source: str) -> int | None:
-    try:
-        return os.path.getsize(source)
-    except OSError:  # reported by the reader
-        return None
+    octets = 0
+    for source in sources:
+        held = size_of(source)
+        if scheme_of(source) is not None:
+            if held is None:
+                return False  # much may be behind it
+            octets += REMOTE_COST_OCTETS
+        octets += held or 0  # what is missing is reported by the reader
+    return octets < LEAST_PARALLEL_OCTETS
 
 
 def _read_one_by_one(sources: Sequence[str], options: ReadOptions, take: Take, progress: Progress | None) -> bool:

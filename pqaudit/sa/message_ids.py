@@ -24,6 +24,18 @@ class MessageIds:
         self._blocks: dict[int, int] | None = None
         self.limited = False
 
+    @classmethod
+    def from_bits(cls, low: int, blocks: dict[int, int] | None, limited: bool) -> MessageIds:
+        """The set with these ``bits``, which become its own."""
+        made = cls()
+        made._low, made._blocks, made.limited = low, blocks, limited
+        return made
+
+    @property
+    def bits(self) -> tuple[int, dict[int, int] | None, bool]:
+        """What it is made from by ``from_bits``, not copied."""
+        return self._low, self._blocks, self.limited
+
     def __len__(self) -> int:
         return sum(bits.bit_count() for _, bits in self._all())
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pqaudit.decode.datagram import Datagram
 from pqaudit.ike.ikev1 import V1Message
@@ -15,6 +16,7 @@ from pqaudit.ike.numbers import (
 )
 from pqaudit.sa.adding import add_message
 from pqaudit.sa.association import SecurityAssociation
+from pqaudit.sa.bundles import Bundle, Key, bundled, unbundled
 from pqaudit.sa.group import Group
 
 DEFAULT_MOST_GROUPS = 1_000_000
@@ -29,11 +31,11 @@ class SaTable:
     """
 
     def __init__(self, *, most_groups: int = DEFAULT_MOST_GROUPS) -> None:
-        self._groups: dict[tuple[int, bytes], Group] = {}
+        self._groups: dict[Key, Group] = {}
         self._most = max(1, most_groups)
         # Filled when the table is full for the first time: groups that may not be answered yet, and those that are.
-        self._waiting: deque[tuple[int, bytes]] = deque()
-        self._answered: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[Key] = deque()
+        self._answered: deque[Key] = deque()
         self.counters: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -50,14 +52,29 @@ class SaTable:
             self._group(*key).merge(group)
         self.counters.update(other.counters)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # To another process. Which groups are answered is found anew there when the table is full.
+        return {"most": self._most, "counters": self.counters, "bundles": list(self.bundles())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._groups = {}
+        self._most = state["most"]
+        self._waiting = deque()
+        self._answered = deque()
+        self.counters = state["counters"]
+        self.take_bundles(state["bundles"])
+
+    def bundles(self) -> Iterator[Bundle]:
+        """All evidence, packed to travel; the table is left as it is."""
+        return bundled(self._groups.items())
+
+    def take_bundles(self, bundles: Iterable[Bundle]) -> None:
+        """Take over the evidence in bundles."""
+        self._take(unbundled(bundles))
+
     def take_over(self, other: SaTable) -> None:
         """As ``merge``, but ``other`` is used up: what only it holds is moved and not copied."""
-        for key, group in other._groups.items():
-            if key in self._groups:
-                self._groups[key].merge(group)
-            else:
-                self._make_room(key)
-                self._groups[key] = group
+        self._take(other._groups.items())
         other._groups = {}
         self.counters.update(other.counters)
 
@@ -73,8 +90,17 @@ class SaTable:
         for key in self._order():
             yield self._groups.pop(key)
 
-    def _order(self) -> list[tuple[int, bytes]]:
+    def _order(self) -> list[Key]:
         return sorted(self._groups, key=lambda key: (self._groups[key].first, key))
+
+    def _take(self, groups: Iterable[tuple[Key, Group]]) -> None:
+        for key, group in groups:
+            known = self._groups.get(key)
+            if known is not None:
+                known.merge(group)
+            else:
+                self._make_room(key)
+                self._groups[key] = group
 
     def _group(self, version: int, initiator_spi: bytes) -> Group:
         key = (version, initiator_spi)
@@ -84,7 +110,7 @@ class SaTable:
             group = self._groups[key] = Group(version, initiator_spi)
         return group
 
-    def _make_room(self, key: tuple[int, bytes]) -> None:
+    def _make_room(self, key: Key) -> None:
         if len(self._groups) >= self._most:
             self._evict()
         if self._waiting or self._answered:
