@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.reader import read_capture
+from pqaudit.capture.shown import shown_name
 from pqaudit.decode.datagram import Datagram
 from pqaudit.decode.decoder import Decoder
 from pqaudit.decode.esp import esp_in
@@ -36,7 +37,10 @@ class RunAnomaly:
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A capture that was read. ``sha256`` is of its octets as stored, None where it was not asked for."""
+    """A capture that was read, by its ``shown_name``.
+
+    ``sha256`` is of its octets as stored, None where it was not asked for.
+    """
 
     name: str
     octets: int
@@ -178,7 +182,7 @@ def read_input(
         for datagram in decoder.flush():
             messages += _add(datagram, run, on_message)
     finally:
-        run.files.append(InputFile(source, octets, digest.hexdigest() if digest else None, messages))
+        run.files.append(InputFile(shown_name(source), octets, digest.hexdigest() if digest else None, messages))
         run.counters.update(decoder.counters)
         for anomaly in decoder.anomalies:
             run.list_anomaly(RunAnomaly(anomaly.file, anomaly.frame, anomaly.slug, anomaly.text))

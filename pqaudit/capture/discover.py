@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from urllib.parse import unquote
 
-from pqaudit.capture.faults import InputFault
+from pqaudit.capture.faults import PERHAPS_CAPTURES, PLACE_FAULTS, InputFault
+from pqaudit.capture.local_pattern import is_pattern, matching
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.octets import STANDARD_INPUT, RawOctets, cannot_open, opened
 from pqaudit.capture.reader import identify
+from pqaudit.capture.shown import scheme_of, shown_name
+from pqaudit.capture.stamp import remember, stamp
+
+MOST_NOTES = 1000
+"""Notes of one kind; more of them are counted, as a list of inputs may be long and wrong from end to end."""
 
 # Octets of a file in a directory that are looked at.
 _START = 4096
@@ -22,56 +31,170 @@ def find_captures(
 ) -> list[str]:
     """The inputs that ``paths`` mean, for ``read_capture``: files as named, and the captures inside directories.
 
-    A named file is taken whatever it holds. Directories are searched with all below them, in the order of names, and
-    files there count when their content starts as a capture does, compressed or not; the others are counted in one note
-    for each directory named. A file that is reached twice, by whatever names, is given once. What is missing or cannot
-    be opened, and a directory without captures, give a fatal note. What is ``known`` to be a capture is not opened.
+    A path may be a local one, a URL that fsspec knows, or a pattern of either with ``*``, ``?``, ``[...]`` and ``**``;
+    a file whose own name looks like a pattern is that file. A named file is taken whatever it holds, and so is one
+    that a pattern matches. Directories are searched with all below them, in the order of names, and files there count
+    when their content starts as a capture does, compressed or not; the others are counted in one note for each
+    directory named. An input that is reached twice, by whatever names, is given once. What is missing or cannot be
+    opened, and a directory without captures, give a fatal note. What is ``known`` to be a capture is not opened; what
+    listings said of remote files is there for ``stamp`` by then.
     """
-    found: list[str] = []
-    seen: set[str] = set()
+    search = _Search(note, known)
+    named = [_local_path(path) for path in paths]
+    remote = [path for path in named if scheme_of(path) is not None]
+    if remote:
+        from pqaudit.capture.remote_listing import infos
 
-    def add(path: str) -> None:
-        real = path if path == STANDARD_INPUT else os.path.realpath(path)
-        if real not in seen:
-            seen.add(real)
-            found.append(path)
-
-    def report(path: str, fault: InputFault) -> None:
-        note(InputNote(path, None, fault.kind, fault.message, fault.fatal))
-
-    for path in paths:
+        asked = list(dict.fromkeys(path for path in remote if not path.endswith("/")))
+        answers = infos(asked)
+    for path in named:
         if path == STANDARD_INPUT:
-            add(path)
-            continue
+            search.add(path)
+        elif scheme_of(path) is not None:
+            search.remote(path, answers.get(path))
+        elif is_pattern(path) and not os.path.lexists(path):
+            search.pattern(path)
+        else:
+            search.local(path)
+    search.finish()
+    return search.found
+
+
+def is_capture(path: str) -> bool:
+    """Whether a regular file starts as a capture does, compressed or not."""
+    return os.path.isfile(path) and _holds_capture(path, lambda path, fault: None) is True
+
+
+class _Search:
+    """What was found so far, and what was said about the rest."""
+
+    def __init__(self, note: Callable[[InputNote], None], known: Callable[[str], bool]) -> None:
+        self.found: list[str] = []
+        self._known = known
+        self._seen: dict[str, str] = {}
+        self._note = note
+        self._noted: Counter[str] = Counter()
+        self._left_out: dict[str, InputNote] = {}
+
+    def add(self, path: str) -> None:
+        """Take an input, unless it is there already."""
+        remote = scheme_of(path) is not None
+        key = shown_name(path) if remote else path if path == STANDARD_INPUT else os.path.realpath(path)
+        first = self._seen.get(key)
+        if first is None:
+            self._seen[key] = path
+            self.found.append(path)
+        elif remote and first != path and (stamp(path) is None or stamp(path) != stamp(first)):
+            # Not one object with two signatures, as far as the server says.
+            text = (
+                "Its name without user and query is that of an input before it, and it may be another file: "
+                "audit it in a run of its own."
+            )
+            self.report(path, InputFault("same-name", text))
+
+    def report(self, path: str, fault: InputFault) -> None:
+        """Say what is wrong with an input, or count it after many of the same kind."""
+        self._noted[fault.kind] += 1
+        note = InputNote(shown_name(path), None, fault.kind, fault.message, fault.fatal)
+        if self._noted[fault.kind] <= MOST_NOTES:
+            self._note(note)
+        else:
+            self._left_out[fault.kind] = note
+
+    def finish(self) -> None:
+        """Say how many notes were left out."""
+        for kind, last in self._left_out.items():
+            more = self._noted[kind] - MOST_NOTES
+            self._note(
+                replace(last, message=f"{last.message} The same goes for {more:,} inputs in all that are not listed.")
+            )
+
+    def local(self, path: str) -> None:
+        """A local file, taken as named, or a directory, searched."""
         try:
             mode = os.stat(path).st_mode
         except (OSError, ValueError) as error:
-            report(path, cannot_open(error))
-            continue
+            self.report(path, cannot_open(error))
+            return
         if stat.S_ISDIR(mode):
-            _search(path, add, report, known)
+            held = (
+                (file, self._known(file) or _holds_capture(file, self.report))
+                for file in files_below(path, self.report)
+            )
+            self._take_captures(path, held)
         # Opening a named pipe here would take its writer away from the reader that comes later.
-        elif not stat.S_ISREG(mode) or known(path) or _is_readable(path, report):
-            add(path)
-    return found
+        elif not stat.S_ISREG(mode) or self._known(path) or _is_readable(path, self.report):
+            self.add(path)
 
+    def pattern(self, pattern: str) -> None:
+        """All that a local pattern matches, in the order of names."""
+        matches = matching(pattern, lambda folder: files_below(folder, self.report))
+        if not matches:
+            self.report(pattern, InputFault("missing", "Nothing matches this pattern."))
+        for path in matches:
+            self.local(path)
 
-def _search(directory: str, add: Callable[[str], None], report: _Report, known: Callable[[str], bool]) -> None:
-    captures = others = 0
-    for path in _files_below(directory, report):
-        match known(path) or _holds_capture(path, report):
-            case True:
-                add(path)
+    def remote(self, source: str, info: dict[str, object] | InputFault | None) -> None:
+        """A URL of a file, a folder or a pattern; ``info`` is what the server said about it, None for a folder."""
+        from pqaudit.capture.remote_listing import is_pattern, matching
+
+        try:
+            if info is None:
+                self._search_remote(source)
+            elif isinstance(info, InputFault):
+                if info.kind != "missing" or not is_pattern(source):
+                    raise info
+                listing = matching(source, self.report)
+                if not listing.files and not listing.folders:
+                    raise InputFault("missing", "Nothing matches this pattern.")
+                for file in listing.files:
+                    remember(file.source, file.info)
+                    self.add(file.source)
+                for folder in listing.folders:
+                    self._search_remote(folder)
+                self._report_cut(source, listing.cut)
+            elif info["type"] == "directory":
+                self._search_remote(source)
+            else:
+                remember(source, info)
+                self.add(source)
+        except InputFault as fault:
+            self.report(source, fault)
+
+    def _search_remote(self, folder: str) -> None:
+        from pqaudit.capture.remote_listing import below, hold_captures
+
+        listing = below(folder, self.report)
+        for file in listing.files:
+            remember(file.source, file.info)
+        self._take_captures(folder, hold_captures(listing.files, self._known, self.report))
+        self._report_cut(folder, listing.cut)
+
+    def _report_cut(self, source: str, cut: bool) -> None:
+        if cut:
+            from pqaudit.capture.remote_listing import MOST_LISTED
+
+            text = (
+                f"It holds more than {MOST_LISTED:,} files and folders; the rest was not looked at: name parts of it."
+            )
+            self.report(source, InputFault("too-many-files", text))
+
+    def _take_captures(self, folder: str, files: Iterable[tuple[str, bool | None]]) -> None:
+        captures = others = 0
+        for path, answer in files:
+            if answer:
+                self.add(path)
                 captures += 1
-            case False:
+            elif answer is False:
                 others += 1
-    if others:
-        report(directory, InputFault("skipped-files", f"Files in it that are not captures: {others}.", fatal=False))
-    if not captures:
-        report(directory, InputFault("no-captures", "There is no capture in this directory."))
+        if others:
+            text = f"Files in it that are not captures: {others}."
+            self.report(folder, InputFault("skipped-files", text, fatal=False))
+        if not captures:
+            self.report(folder, InputFault("no-captures", "There is no capture in this directory."))
 
 
-def _files_below(directory: str, report: _Report) -> Iterator[str]:
+def files_below(directory: str, report: _Report) -> Iterator[str]:
     """The regular files in ``directory`` and below, sorted by path within each directory.
 
     Symbolic links are followed, and a directory is entered once, so that a loop of links ends.
@@ -101,9 +224,13 @@ def _files_below(directory: str, report: _Report) -> Iterator[str]:
         waiting.extend(os.path.join(path, name) for name in names)
 
 
-def is_capture(path: str) -> bool:
-    """Whether a regular file starts as a capture does, compressed or not."""
-    return os.path.isfile(path) and _holds_capture(path, lambda path, fault: None) is True
+def _local_path(path: str) -> str:
+    """The path that a ``file://`` URL of this machine means; all else as it is."""
+    if scheme_of(path) != "file":
+        return path
+    host, slash, rest = path.partition("://")[2].partition("/")
+    # Percent signs as RFC 8089 and pathlib write them.
+    return unquote(slash + rest, errors="surrogateescape") if host in ("", "localhost") else path
 
 
 def _holds_capture(path: str, report: _Report) -> bool | None:
@@ -112,10 +239,10 @@ def _holds_capture(path: str, report: _Report) -> bool | None:
         with opened(path, None) as file:
             identify(RawOctets(file), _START)
     except InputFault as fault:
-        if fault.kind in ("missing-library", "nested-compression"):
-            # Perhaps a capture. The reader meets the same fault and says what to do about it.
+        if fault.kind in PERHAPS_CAPTURES:
+            # The reader meets the same fault and says what to do about it.
             return True
-        if fault.kind in ("unreadable", "read-error"):
+        if fault.kind in PLACE_FAULTS and fault.kind != "missing":
             report(path, fault)
             return None
         return False

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+PLACE_FAULTS = ("missing", "unreadable", "read-error")
+"""Kinds of faults of the place where an input lies, a network or a disk; another time it may be read."""
+PERHAPS_CAPTURES = ("missing-library", "nested-compression")
+"""Kinds of faults of what may be a capture, met at its first octets."""
+
 
 class InputFault(Exception):  # noqa: N818 - a fault of the input, not an error of the program
     """Reading of one input stops; ``read_capture`` turns it into an ``InputNote`` and never lets it out.

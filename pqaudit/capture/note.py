@@ -10,7 +10,7 @@ class InputNote:
     """One remark about an input, kept beside the findings.
 
     Attributes:
-        source: the file as the user named it, or ``-``.
+        source: the ``shown_name`` of the file as the user named it, or ``-``.
         frame: number of the last frame read before the remark, or None where no frame is concerned.
         kind: a stable slug, for example ``cut-off-record`` or ``not-a-capture``.
         message: one sentence for a person; what to do, when there is something to do.

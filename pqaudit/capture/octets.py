@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from pqaudit.capture.faults import InputFault
+from pqaudit.capture.shown import scheme_of
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -76,12 +77,19 @@ def _at_most_one_read(stream: BinaryIO | io.RawIOBase) -> Callable[[memoryview],
 
 @contextmanager
 def opened(source: str, stream: BinaryIO | None) -> Iterator[BinaryIO | io.RawIOBase]:
-    """The stream of ``source``, unbuffered; closed at the end unless it is the standard input. Raises InputFault."""
+    """The stream of a path or URL, unbuffered; closed at the end unless it is the standard input. Raises InputFault."""
     if source == STANDARD_INPUT:
         standard = stream if stream is not None else getattr(sys.stdin, "buffer", None)
         if standard is None:
             raise InputFault("unreadable", "There is no standard input to read from.")
         yield standard
+        return
+    if scheme_of(source) is not None:
+        # Imported here: most captures are local, and the command line should start fast.
+        from pqaudit.capture.remote_stream import RemoteStream
+
+        with RemoteStream(source) as remote:
+            yield remote
         return
     try:
         # The readers keep a buffer of their own; a second one would only copy.

@@ -10,6 +10,7 @@ from pqaudit.capture.frame import Frame
 from pqaudit.capture.magic import CAPTURES, MAGIC_LENGTH, Format, recognise
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.octets import OctetSource, RawOctets, opened
+from pqaudit.capture.shown import shown_name
 from pqaudit.capture.wanted import Wanted
 from pqaudit.capture.window import INITIAL_CAPACITY, Window
 
@@ -32,7 +33,7 @@ def read_capture(
     Frames come as soon as they are complete, also from a pipe.
 
     Args:
-        source: a path, or ``-`` for the standard input.
+        source: a path, a URL, or ``-`` for the standard input. Frames and notes carry its ``shown_name``.
         wanted: gives for a link type the test that rejects frames before they are built; rejected frames are numbered
             all the same. Without it every frame is yielded.
         note: called with each remark.
@@ -40,14 +41,15 @@ def read_capture(
         stream: read for ``-`` in place of the standard input; it is not closed.
         digest: updated with the octets of the file as they are taken.
     """
+    name = shown_name(source)
     try:
         with opened(source, stream) as file:
             raw = RawOctets(file, progress=progress, digest=digest)
             window, form = identify(raw)
             read = _reader(form)
-            yield from read(window, source, wanted, note)
+            yield from read(window, name, wanted, note)
     except InputFault as fault:
-        note(InputNote(source, None, fault.kind, fault.message, fault.fatal))
+        note(InputNote(name, None, fault.kind, fault.message, fault.fatal))
 
 
 def identify(raw: OctetSource, capacity: int = INITIAL_CAPACITY) -> tuple[Window, Format]:

@@ -47,6 +47,8 @@ def located(source: str) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
     scheme = scheme_of(source) or ""
+    if not source.partition("://")[2].strip("/"):
+        raise InputFault("unreadable", f"The URL names nothing behind {scheme}://.")
     try:
         # Not url_to_fs, which reads "::" as a chain: it is allowed in names of objects and in IPv6 addresses.
         kind = None if scheme in _NEED_ANOTHER else _class(fsspec, scheme)
@@ -64,12 +66,14 @@ def located(source: str) -> tuple[AbstractFileSystem, str]:
         raise remote_fault(error, source) from error
 
 
-def asked(source: str) -> Info:
-    """What the server says about a file or folder now, by one request or a few. Raises InputFault."""
-    filesystem, path = located(source)
+def asked(source: str, at: tuple[AbstractFileSystem, str] | None = None) -> Info:
+    """What the server says about a file or folder now, by one request or a few. Raises InputFault.
+
+    ``at`` is where it was located already, for threads: fsspec would make a filesystem for each.
+    """
+    filesystem, path = at or located(source)
     try:
-        # A listing that the filesystem keeps may be old.
-        filesystem.invalidate_cache()
+        filesystem.invalidate_cache(path)  # a listing that the filesystem keeps may be old
         info: Info = filesystem.info(path)
     except Exception as error:
         raise remote_fault(error, source) from error

@@ -44,6 +44,9 @@ def remote_fault(error: Exception, source: str, *, begun: bool = False) -> Input
     """
     if isinstance(error, InputFault):
         return error
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+        # fsspec's HTTP says this of all that kept it from asking.
+        error = error.__cause__
     said = _said(error, source)
     if begun:
         return InputFault("read-error", f"Reading failed: {said}; everything before was read.")
@@ -96,7 +99,10 @@ def _text(error: Exception, source: str) -> str:
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status in an error of aiohttp or gcsfs."""
+    """The HTTP status in an error of botocore, aiohttp or gcsfs."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict) and isinstance(status := answer.get("ResponseMetadata", {}).get("HTTPStatusCode"), int):
+        return status
     for name in ("status", "code"):
         value = getattr(error, name, None)
         if isinstance(value, int | str) and str(value).isdecimal() and len(str(value)) == 3:

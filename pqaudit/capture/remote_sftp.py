@@ -33,6 +33,10 @@ class VerifiedSftp(SFTPFileSystem):  # type: ignore[misc]
         if channel is not None:
             channel.settimeout(SILENT_SECONDS)
 
+    def real_path(self, path: str) -> str:
+        """The path with all links in it followed by the server."""
+        return str(self.ftp.normalize(path))
+
 
 class _Refuse(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:

@@ -18,8 +18,10 @@ from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.journalling import JournalledReading, JournalOptions, check_journal_options, journal_options
 from pqaudit.cli.reading import (
+    InputsGiven,
     custom_rules,
     exit_code,
+    inputs_options,
     keys_option,
     keys_or_exit,
     opened_output,
@@ -53,7 +55,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
     "was), 4 the output, the spool or the journal could not be written, 5 the server of --elasticsearch is away or "
     "overloaded, 6 it refuses, 7 some findings were refused by it, 130 interrupted (what was found so far is printed).",
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@inputs_options
 @click.option(
     "--format",
     "form",
@@ -103,7 +105,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
 @spool_options
 @click.option("--sensor", metavar="NAME", help="Name of the observer in findings.  [default: this machine's name]")
 def command(
-    paths: tuple[str, ...],
+    inputs: InputsGiven,
     form: str,
     output: str,
     fail_on: str | None,
@@ -123,12 +125,15 @@ def command(
 ) -> None:
     """Say of every IKE SA in captures which key exchange protects it, and why.
 
-    PATH is a capture file (pcap or pcapng, compressed or not), a directory of them, or - for standard input:
+    PATH is a capture file (pcap or pcapng, compressed or not), a directory of them, a pattern with * ? [...] **, or -
+    for standard input. It may be a URL: s3://, gs://, sftp://, http(s)://, with pip install 'pqaudit[s3]' and so on.
 
     \b
       pqaudit audit captures/
       tcpdump -w - udp port 500 or udp port 4500 | pqaudit audit -
       pqaudit audit --format jsonl site.pcapng > findings.jsonl
+      pqaudit audit s3://archive/2026/ 'sftp://audit@tap.example/captures/*.pcap.zst'
+      find captures -name '*.pcap' -newer last-run | pqaudit audit --files-from -
       pqaudit audit --fail-on classical-only captures/ || echo "not ready"
       pqaudit audit --elasticsearch https://search.example:9200 captures/
       pqaudit audit --journal archive.journal /archive/
@@ -141,7 +146,8 @@ def command(
     """
     if exposure and group_by != "tunnel":
         raise click.UsageError("--exposure needs --group-by tunnel: traffic belongs to a pair of peers")
-    check_journal_options(journal, paths, keys=bool(key_files), grouped=group_by is not None)
+    inputs.check()
+    check_journal_options(journal, inputs.paths, keys=bool(key_files), grouped=group_by is not None)
     connection = connection_or_exit(server)
     rulebook = rulebook_or_exit(rules_folder)
     # What is built holds no cycles; looking for them again and again took a quarter of the time of large runs.
@@ -167,10 +173,10 @@ def command(
     with ExitStack() as stack:
         journalled: JournalledReading | None = None
         if journal.file is None:
-            sources = find_captures(paths, run.notes.append)
+            sources = find_captures(inputs.named(run.notes.append), run.notes.append)
         else:
             journalled = stack.enter_context(JournalledReading(journal, options))
-            sources = find_captures(paths, run.notes.append, journalled.is_known_capture)
+            sources = find_captures(inputs.named(run.notes.append), run.notes.append, journalled.is_known_capture)
         delivering: Delivering | None = None
         if connection is not None:
             delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))

@@ -67,12 +67,15 @@ def command(
       pqaudit crosscheck captures/
     """
     from pqaudit.capture.discover import find_captures
+    from pqaudit.capture.shown import scheme_of
     from pqaudit.crosscheck.gaps import Gaps, load_gaps
     from pqaudit.crosscheck.run import Crosscheck
     from pqaudit.crosscheck.runner import NotInstalledError, Tshark, TsharkError
     from pqaudit.pipeline import ReadOptions
     from pqaudit.rules.errors import RulesError
 
+    if any(scheme_of(path) not in (None, "file") for path in paths):
+        raise click.UsageError("tshark reads local files; copy captures from a server here, and give the copies")
     try:
         gaps = load_gaps(rules_folder)
         tshark = Tshark(timeout)

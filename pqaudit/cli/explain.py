@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from pqaudit.cli.reading import (
+    InputsGiven,
     exit_code,
+    inputs_options,
     keys_option,
     keys_or_exit,
     opened_output,
@@ -27,14 +29,14 @@ MOST_SIGHTINGS = 10_000
 
 
 @click.command("explain")
-@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
+@inputs_options
 @click.option("--spi", metavar="HEX", help="Initiator or responder SPI of the SA, or the beginning of one.")
 @port_option
 @tunnels_option
 @rules_option
 @keys_option
 def command(
-    paths: tuple[str, ...],
+    inputs: InputsGiven,
     spi: str | None,
     ports: tuple[int, ...],
     tunnels: bool,
@@ -43,11 +45,12 @@ def command(
 ) -> None:
     """Tell one IKE SA as a story: who offered what, what was selected, what was seen to run, and the rule that decided.
 
-    With several SAs in FILE, --spi names the one that is meant.
+    PATH is as for audit. With several SAs in it, --spi names the one that is meant.
 
     \b
       pqaudit explain site.pcapng --spi fb5d2d19
     """
+    inputs.check()
     wanted = _spi(spi)
     rulebook = rulebook_or_exit(rules_folder)
     keys = keys_or_exit(key_files)
@@ -78,7 +81,7 @@ def command(
         if (matches or not any(header.responder_spi)) and len(sightings) < MOST_SIGHTINGS:
             sightings.append(Sighting(datagram, message))
 
-    sources = find_captures(paths, run.notes.append)
+    sources = find_captures(inputs.named(run.notes.append), run.notes.append)
     with progress_bar(sources) as progress:
         read_inputs(sources, run, ReadOptions(ports, tunnels), progress=progress, on_message=keep)
     observer = Observer(socket.gethostname())

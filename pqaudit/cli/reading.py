@@ -6,12 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
+from pqaudit.capture.shown import scheme_of
+from pqaudit.capture.stamp import size
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.outputs.escape import printable
 from pqaudit.pipeline import AuditRun
@@ -19,6 +23,7 @@ from pqaudit.rules.errors import RulesError
 from pqaudit.rules.rulebook import Rulebook, load_rulebook
 
 if TYPE_CHECKING:
+    from pqaudit.capture.note import InputNote
     from pqaudit.finding.custom_rules import CustomRules
     from pqaudit.keys.opened import OpenedTable
     from pqaudit.keys.table import KeyTable
@@ -57,6 +62,59 @@ keys_option = click.option(
     help="Keys of IKE SAs as Wireshark's ikev2_decryption_table; what they open is added to findings and changes no "
     "verdict.",
 )
+
+
+def inputs_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what names captures to a command, which receives it as one argument ``inputs``."""
+
+    @wraps(function)
+    def with_inputs(paths: tuple[str, ...], lists: tuple[str, ...], null: bool, **arguments: Any) -> Any:
+        return function(**arguments, inputs=InputsGiven(paths, lists, null))
+
+    command: Callable[..., Any] = with_inputs
+    for option in (
+        click.option(
+            "-0",
+            "--null",
+            is_flag=True,
+            help="With --files-from: NUL ends each entry, as find -print0 writes them.  [default: NUL where there is "
+            "one, or else the end of a line]",
+        ),
+        click.option(
+            "--files-from",
+            "lists",
+            multiple=True,
+            metavar="FILE",
+            help="Read more PATHs from FILE, one in each line, - for standard input; may be repeated.",
+        ),
+        click.argument("paths", nargs=-1, metavar="PATH..."),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class InputsGiven:
+    """What the command line says captures are: arguments, and files that list more of them."""
+
+    paths: tuple[str, ...]
+    lists: tuple[str, ...]
+    null: bool
+
+    def check(self) -> None:
+        """End with a sentence where there is nothing to read, or the standard input would be read twice."""
+        if not self.paths and not self.lists:
+            raise click.UsageError("Missing argument 'PATH...'; or name inputs with --files-from.")
+        if self.null and not self.lists:
+            raise click.UsageError("--null needs --files-from")
+        if [*self.paths, *self.lists].count("-") > 1 and "-" in self.lists:
+            raise click.UsageError("standard input can be read once; it is given more than once")
+
+    def named(self, note: Callable[[InputNote], None]) -> list[str]:
+        """The arguments, and then what each list names; what is wrong with a list goes to ``note``."""
+        from pqaudit.capture.input_list import read_list
+
+        return [*self.paths, *(path for file in self.lists for path in read_list(file, note, null=self.null))]
 
 
 def keys_or_exit(files: tuple[Path, ...]) -> KeyTable | None:
@@ -139,12 +197,9 @@ def progress_bar(sources: list[str]) -> Iterator[Callable[[int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    total = 0
-    for source in sources:
-        try:
-            total += os.path.getsize(source)
-        except OSError:  # standard input has no size; what is missing is reported by the reader
-            continue
+    sizes = [size(source) for source in sources]
+    # Without a total where there is a size that nobody knows, as of standard input and of some servers.
+    total = None if None in sizes else sum(octets or 0 for octets in sizes)
     with Progress(
         TextColumn("reading"),
         BarColumn(),
@@ -154,7 +209,7 @@ def progress_bar(sources: list[str]) -> Iterator[Callable[[int], None] | None]:
         console=Console(stderr=True),
         transient=True,
     ) as progress:
-        task = progress.add_task("reading", total=total or None)
+        task = progress.add_task("reading", total=total)
         yield lambda octets: progress.advance(task, octets)
 
 
@@ -175,7 +230,7 @@ def opened_output(target: str, inputs: Sequence[str] = ()) -> Iterator[TextIO]:
             raise _output_failed("standard output", error) from error
         return
     path = Path(os.path.realpath(target))
-    if any(os.path.realpath(source) == str(path) for source in inputs if source != "-"):
+    if any(os.path.realpath(source) == str(path) for source in inputs if source != "-" and scheme_of(source) is None):
         raise click.UsageError(f"{target} is one of the files that are read; write to another file")
     try:
         if path.exists() and not path.is_file():
