@@ -19,7 +19,7 @@ class Cell:
         markup: safe already.
         key: what the column is sorted by, an exact number in a script (below 2**53) or text in which digits count as
             numbers; the text of the cell where it is None.
-        kind: class of the cell: ``number``, ``list``, or none.
+        kind: class of the cell: ``number``, ``long`` for text that needs room, or none.
     """
 
     markup: str
@@ -55,7 +55,7 @@ def badge(status: Status, shown: str | None = None) -> str:
 def items(markups: Iterable[str]) -> Cell:
     """A cell with a list of safe items; a single one stands alone, and a dash for none."""
     found = list(markups)
-    return Cell(bullets(found) if len(found) > 1 else found[0] if found else "-", kind="list")
+    return Cell(bullets(found) if len(found) > 1 else found[0] if found else "-", kind="long")
 
 
 def bullets(markups: Iterable[str]) -> str:

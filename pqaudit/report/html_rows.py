@@ -76,12 +76,11 @@ def _sortable(
     statuses = "".join(f'<option value="{status}">{text(name)}</option>' for status, name in STATUS_WORDS.items())
     yield (
         f'<div class="filtered">\n<div class="filter" role="search" aria-label="{text(caption)}" hidden>\n'
-        f'<label for="{name}-text">Contains</label><input id="{name}-text" data-field="text" type="search" '
-        'autocomplete="off">\n'
-        f'<label for="{name}-policy">Policy</label><select id="{name}-policy" data-field="policy" autocomplete="off">'
-        f'<option value="">any</option>{policies}</select>\n'
-        f'<label for="{name}-status">Status</label><select id="{name}-status" data-field="status" autocomplete="off">'
-        f'<option value="">any</option>{statuses}</select>\n<span role="status"></span>\n</div>\n'
+        f'<label>Contains <input id="{name}-text" data-field="text" type="search" autocomplete="off"></label>\n'
+        f'<label>Policy <select id="{name}-policy" data-field="policy" autocomplete="off">'
+        f'<option value="">any</option>{policies}</select></label>\n'
+        f'<label>Status <select id="{name}-status" data-field="status" autocomplete="off">'
+        f'<option value="">any</option>{statuses}</select></label>\n<span role="status"></span>\n</div>\n'
     )
     yield from table(name, caption, columns, rows)
     yield "</div>\n"

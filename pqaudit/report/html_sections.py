@@ -81,7 +81,11 @@ def _changes(comparison: Comparison, most: int) -> Iterator[str]:
     if not comparison.gone:
         return
     gone = (
-        (words(one.peers[0]), words(one.peers[1]), words(", ".join(f"{p}: {s}" for p, s in one.before.items())))
+        (
+            words(one.peers[0]),
+            words(one.peers[1]),
+            words(", ".join(f"{p}: {STATUS_WORDS[s]}" for p, s in one.before.items())),
+        )
         for one, _ in zip(comparison.gone, range(most), strict=False)
     )
     yield from table("gone", "Tunnels that are not seen any more", ("peer", "other peer", "status before"), gone)
@@ -101,7 +105,7 @@ def _deadlines(policies: Sequence[PolicyPart]) -> Iterator[str]:
             _when(state),
             number(state.days_left),
             words(state.deadline.level + (f", {state.deadline.only} only" if state.deadline.only else "")),
-            words(state.deadline.what),
+            Cell(text(state.deadline.what), kind="long"),
             words(state.deadline.certainty),
         )
         for part in policies

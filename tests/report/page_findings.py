@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import REPOSITORY, SAMPLES
+from tests.conftest import REPOSITORY
 
 AS_OF = "2026-11-25"
 POLICIES = ("cnsa-2.0", "uk-ncsc", "ietf-ml-kem", "cccs-itsm-40-001")
@@ -28,7 +28,7 @@ class Made:
 
 def found_in(*captures: str) -> list[dict[str, Any]]:
     """Findings of samples."""
-    command = [*_PQAUDIT, "audit", "--format", "jsonl", *(str(SAMPLES / name) for name in captures)]
+    command = [*_PQAUDIT, "audit", "--format", "jsonl", *(f"samples/{name}" for name in captures)]
     told = subprocess.run(command, stdout=subprocess.PIPE, cwd=REPOSITORY, check=True).stdout
     return [json.loads(line) for line in told.splitlines()]
 

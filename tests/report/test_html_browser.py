@@ -104,7 +104,11 @@ def test_totals_are_those_of_the_json(browser: Browser, made: Made) -> None:
         assert seen.rows("by-owner") == owners
         changes = report["comparison"]["changes"]
         assert [row[1:] for row in seen.rows("changed")] == [[f"{n:,}" for n in of.values()] for of in changes.values()]
-        assert [row[:2] for row in seen.rows("gone")] == [gone["peers"] for gone in report["comparison"]["gone"]]
+        gone = [
+            [*one["peers"], ", ".join(f"{policy}: {STATUSES[status]}" for policy, status in one["before"].items())]
+            for one in report["comparison"]["gone"]
+        ]
+        assert seen.rows("gone") == gone
         files = [(i["name"], i["sha256"]) for i in report["inputs"]]
         assert set(files) <= {(row[0], row[2]) for row in seen.rows("inputs")}
 
