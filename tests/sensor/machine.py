@@ -52,6 +52,14 @@ User=nobody
 Environment=PQAUDIT_INTERFACE=watched PATH=/run/pq/bin:/usr/bin:/bin LD_LIBRARY_PATH=/run/pq/python/lib
 Environment=PYTHONPATH=/run/pq/repository:/run/pq/packages PYTHONDONTWRITEBYTECODE=1
 """
+_SEND = """
+import socket, sys
+from pqaudit.capture.reader import read_capture
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+    sender.bind(("sending", 0))
+    for frame in read_capture(sys.argv[1], note=print):
+        sender.send(frame.data)
+"""
 
 
 class Machine:
@@ -91,15 +99,19 @@ class Machine:
             self.end()
             raise
 
-    def run(self, *command: str, check: bool = False) -> str:
+    def run(self, *command: str, check: bool = False, namespaces: tuple[str, ...] = ("-m", "-p", "-n", "-C")) -> str:
         """What a command says inside, as root."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         if not children:
             return ""
-        enter = [require("nsenter"), "-t", children[0], "-m", "-p", "-n", "-C"]
-        done = subprocess.run([*enter, *command], capture_output=True, text=True, check=False)
+        enter = [require("nsenter"), "-t", children[0], *namespaces, *command]
+        done = subprocess.run(enter, capture_output=True, text=True, check=False, cwd=REPOSITORY)
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr, self.show("StatusText", "Result"))
         return done.stdout
+
+    def send(self, capture: Path) -> None:
+        """Play a capture to the sensor's interface."""
+        self.run(sys.executable, "-c", _SEND, str(capture), check=True, namespaces=("-n",))
 
     def show(self, *properties: str) -> dict[str, str]:
         """Properties of the unit."""

@@ -12,7 +12,6 @@ from tests.conftest import REPOSITORY, SAMPLES
 from tests.sensor.machine import Machine
 
 UNIT = REPOSITORY / "packaging" / "systemd" / "pqaudit-sensor.service"
-SAMPLES_INSIDE = Path("/run/pq/repository") / SAMPLES.relative_to(REPOSITORY)
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_it_runs_under_a_real_systemd() -> None:
                 value = status[name].split()[0]
                 assert int(value, 16 if name.startswith("Cap") else 10) == expected, (each, name)
 
-        send(machine, "hybrid_x25519_mlkem768.pcap")
+        machine.send(SAMPLES / "hybrid_x25519_mlkem768.pcap")
         machine.until(lambda: verdicts(machine) == ["hybrid-ml-kem"], "the finding")
 
         time.sleep(5)  # longer than the watchdog waits for a sign of life
@@ -68,17 +67,13 @@ def test_it_runs_under_a_real_systemd() -> None:
         machine.until(lambda: machine.show("NRestarts")["NRestarts"] == "1", "the restart by the watchdog")
         machine.until(lambda: machine.show("ActiveState")["ActiveState"] == "active", "readiness after the restart")
         assert machine.show("MainPID")["MainPID"] != pid
-        send(machine, "classical_x25519.pcap")
+        machine.send(SAMPLES / "classical_x25519.pcap")
         machine.until(lambda: verdicts(machine) == ["hybrid-ml-kem", "classical-only"], "the second finding alone")
 
         began = time.monotonic()
         machine.run("systemctl", "stop", UNIT.name, check=True)
         assert time.monotonic() - began < 10  # TimeoutStopSec is 30
         assert machine.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
-
-
-def send(machine: Machine, name: str) -> None:
-    machine.run(require("tcpreplay"), "-q", "-t", "-i", "sending", f"{SAMPLES_INSIDE}/{name}", check=True)
 
 
 def verdicts(machine: Machine) -> list[str]:
