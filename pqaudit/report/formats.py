@@ -60,5 +60,6 @@ FORMATS: dict[str, Format] = {
         Format("cyclonedx", "cbom.cdx.json", "pqaudit.report.cyclonedx:write"),
         Format("sarif", "report.sarif", "pqaudit.report.sarif:write"),
         Format("html", "report.html", "pqaudit.report.html_form:write"),
+        Format("pdf", "report.pdf", "pqaudit.report.pdf_form:write", binary=True),
     )
 }

@@ -34,10 +34,10 @@ def write(report: Report, out: BinaryIO) -> None:
         out.write(piece.encode())
 
 
-def page(report: Report, limits: Limits) -> Iterator[str]:
-    """The page in pieces."""
+def page(report: Report, limits: Limits, look: str = "page.css") -> Iterator[str]:
+    """The page in pieces, with the styles of the file ``look`` of this package."""
     header, counts = report.header, report.counts
-    style, script = _beside("page.css"), _beside("page.js")
+    style, script = _beside(look), _beside("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
