@@ -13,6 +13,7 @@ from pqaudit.report.gathering import Gathered
 from pqaudit.report.model import (
     Advice,
     Capture,
+    Case,
     Change,
     Comparison,
     Counts,
@@ -59,7 +60,7 @@ def build_report(
     gone = None if lens.baseline is None else GoneRows(store)
     sums = _Sums(lens)
     for case in cases:
-        sums.count_case(case.verdict, case.protection, [a.status for a in case.assessments], case.sas)
+        sums.count_case(case)
     for standing in tunnels.standings():
         sums.count_tunnel(standing)
     if lens.baseline is not None and gone is not None:
@@ -93,6 +94,7 @@ def build_report(
             {policy: {change: counts[change] for change in Change} for policy, counts in sums.changes.items()},
             gone,
         ),
+        sums.nist_categories,
         (*_notes(arranged, gathered, unread), *notes),
         complete,
     )
@@ -112,12 +114,20 @@ class _Sums:
         earlier = () if lens.baseline is None else lens.baseline.policies
         self.changes: dict[str, Counter[Change]] = {policy: Counter() for policy in ids if policy in earlier}
         self.owners: dict[str | None, dict[str, Counter[Status]]] = {}
+        self.nist_categories: dict[int, int] = {}
 
-    def count_case(self, verdict: str, protection: str, statuses: list[Status], sas: int) -> None:
-        self.verdicts[verdict] += sas
-        self.protections[protection] += sas
-        for counts, status in zip(self.sas.values(), statuses, strict=True):
-            counts[status] += sas
+    def count_case(self, case: Case) -> None:
+        self.verdicts[case.verdict] += case.sas
+        self.protections[case.protection] += case.sas
+        for counts, assessment in zip(self.sas.values(), case.assessments, strict=True):
+            counts[assessment.status] += case.sas
+        main = case.selected["key_exchange"]
+        if case.ike_version == "1.0" or main is None:  # IKEv1 has other numbers
+            return
+        for method in (main, *case.selected["additional_key_exchanges"]):
+            category = self._lens.registry.method(method["id"]).nist_category
+            if category is not None:
+                self.nist_categories[method["id"]] = category
 
     def count_tunnel(self, standing: Standing) -> None:
         assets = self._lens.assets

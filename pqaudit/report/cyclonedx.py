@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, BinaryIO
 from uuid import NAMESPACE_URL, uuid5
 
@@ -12,7 +11,6 @@ from pqaudit.outputs.escape import printable
 from pqaudit.report.algorithms import KINDS, Algorithm, algorithms
 from pqaudit.report.case_key import dump
 from pqaudit.report.model import Case, Report
-from pqaudit.rules.source import built_in, read_yaml
 
 MOST_SUITES = 10_000
 """More are counted and not shown."""
@@ -52,7 +50,7 @@ def write(report: Report, out: BinaryIO) -> None:
                 ),
             ],
         },
-        "components": [*map(_asset, distinct), *map(_protocol, suites)],
+        "components": [*(_asset(found, report.nist_categories) for found in distinct), *map(_protocol, suites)],
         "dependencies": [
             {"ref": _suite_ref(suite), "dependsOn": sorted({algorithm.ref for algorithm in suite.algorithms})}
             for suite in suites
@@ -111,13 +109,13 @@ def _protocol(suite: _Suite) -> dict[str, Any]:
     }
 
 
-def _asset(algorithm: Algorithm) -> dict[str, Any]:
+def _asset(algorithm: Algorithm, categories: Mapping[int, int]) -> dict[str, Any]:
     properties: dict[str, Any] = {"primitive": algorithm.primitive}
     if algorithm.parameter_set is not None:
         properties["parameterSetIdentifier"] = algorithm.parameter_set
     if algorithm.mode is not None:
         properties["mode"] = algorithm.mode
-    category = _categories().get(algorithm.number) if algorithm.kind == "key_exchange" and not algorithm.v1 else None
+    category = categories.get(algorithm.number) if algorithm.kind == "key_exchange" and not algorithm.v1 else None
     if category is not None:
         properties["nistQuantumSecurityLevel"] = category
     return {
@@ -136,10 +134,3 @@ def _numbers(algorithm: Algorithm) -> Iterator[dict[str, str]]:
 
 def _property(name: str, value: str) -> dict[str, str]:
     return {"name": f"pqaudit:{name}", "value": value}
-
-
-@cache
-def _categories() -> dict[int, int]:
-    """NIST's security category of key exchange methods, by number, where the rules that pqaudit brings tell it."""
-    methods = read_yaml(built_in(), "registries/key_exchange_methods.yaml", None)["methods"]
-    return {entry["id"]: entry["nist_category"] for entry in methods if "nist_category" in entry}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import BinaryIO
 
 from pqaudit.outputs.escape import printable
@@ -22,26 +23,56 @@ from pqaudit.report.words import (
     status_words,
 )
 
+MOST_OCTETS = 1_000_000
+"""GitHub refuses the summary of a step that has more than 1 MiB."""
+
 _MOST_TUNNELS = 50
 _MOST_OTHERS = 100
-# Everything that could become markup, HTML, a link, a mention or a formula; as codes they are but themselves.
-_MARKUP = re.compile(r"[\\`*\[\]<>#|~&@$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)/(?=/)|(?<=[wW])\.")
+_LONGEST = 1000
+_LONGEST_NAME = 200
+# Everything that could become markup, HTML or a formula; as codes they are but themselves.
+_MARKUP = re.compile(r"[\\`*\[\]<>#|~&@$]|(?<![^\W_])_|_(?![^\W_])")
+# Links, mentions and references are looked for in what is shown, when codes are characters again: a space of no width
+# parts what would be one.
+_LINK = re.compile(r"(?<=:)(?=//)|(?<=[wW])(?=\.)|(?<=[@#])|(?<=[gG][hH]-)(?=\d)")
+_CUT = f"The rest is left out, as a summary may have {MOST_OCTETS:,} octets; the report as JSON holds everything."
 
 
 def write(report: Report, out: BinaryIO) -> None:
-    """Write the whole report."""
+    """Write the report, as much of it as a summary may have."""
+    left = MOST_OCTETS - len(_CUT) - 3
     for line in _lines(report):
-        out.write(line.encode() + b"\n")
+        octets = line.encode() + b"\n"
+        left -= len(octets)
+        if left < 0:
+            out.write(f"\n{_CUT}\n".encode())
+            return
+        out.write(octets)
 
 
-def escaped(text: str) -> str:
-    """Text that shows as it is, in one line, wherever it stands."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+def escaped(text: str, longest: int = _LONGEST) -> str:
+    """Text that shows as it is, in one line, wherever it stands, and no longer than that many characters."""
+    shown = printable(text[: longest + 1])
+    if len(shown) > longest:
+        shown = shown[: longest - 1] + "…"
+    return "&#8203;".join(_MARKUP.sub(_code, part) for part in _LINK.split(shown))
+
+
+def _code(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def _name(text: str) -> str:
+    """As `escaped`, for what comes from packets and files: many of them must have room."""
+    return escaped(text, _LONGEST_NAME)
 
 
 def _lines(report: Report) -> Iterator[str]:
     header, counts = report.header, report.counts
+    worst = _Worst(report)
     yield f"# {escaped(header.title)}"
+    yield ""
+    yield worst.words()
     yield ""
     yield (
         f"As of **{header.as_of}**: {plural(counts.tunnels, 'tunnel')} between {plural(counts.peers, 'peer')}, "
@@ -54,7 +85,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _section("Readiness", _readiness(report))
     if report.comparison is not None:
         yield from _section(f"Since the report of {report.comparison.as_of}", _changes(report.comparison))
-    yield from _section("Tunnels that do not meet every policy, worst first", _tunnels(report))
+    yield from _section("Tunnels that do not meet every policy, worst first", _tunnels(worst))
     if report.advice:
         yield from _section("What is known of the products that were seen", _advice(report))
     if report.owners:
@@ -110,37 +141,51 @@ def _changes(comparison: Comparison) -> Iterator[str]:
     return _table(("policy", *(CHANGE_WORDS[change] for change in shown)), rows)
 
 
-def _worst(tunnel: Tunnel) -> int:
-    return min(state.assessment.status.rank for state in tunnel.states)
+class _Worst:
+    """Tunnels by the worst status that a policy gives them, and the worst of them."""
+
+    def __init__(self, report: Report) -> None:
+        self.counts: Counter[Status] = Counter()
+        self.shown = [t for *_, t in heapq.nsmallest(_MOST_TUNNELS, self._failing(report), key=lambda entry: entry[:2])]
+
+    def _failing(self, report: Report) -> Iterator[tuple[int, int, Tunnel]]:
+        for place, tunnel in enumerate(report.tunnels):
+            status = _worst(tunnel)
+            self.counts[status] += 1
+            if status is not Status.MEETS:
+                yield status.rank, place, tunnel
+
+    @property
+    def left_out(self) -> int:
+        return self.counts.total() - self.counts[Status.MEETS] - len(self.shown)
+
+    def words(self) -> str:
+        """One line for who reads no more."""
+        total = self.counts.total()
+        if not total:
+            return "**No tunnel was seen.**"
+        fails, will, unknown, meets = (self.counts[status] for status in STATUS_WORDS)
+        failing = f"**{fails:,} of {plural(total, 'tunnel')} fail a policy now**"
+        return f"{failing}, {will:,} more will, {unknown:,} more cannot be assessed, {meets:,} meet all."
 
 
-def _tunnels(report: Report) -> Iterator[str]:
-    failing = (
-        (_worst(tunnel), place, tunnel)
-        for place, tunnel in enumerate(report.tunnels)
-        if _worst(tunnel) < Status.MEETS.rank
-    )
-    count = 0
+def _worst(tunnel: Tunnel) -> Status:
+    return min((state.assessment.status for state in tunnel.states), key=lambda status: status.rank)
 
-    def counted() -> Iterator[tuple[int, int, Tunnel]]:
-        nonlocal count
-        for entry in failing:
-            count += 1
-            yield entry
 
-    shown = [tunnel for _, _, tunnel in heapq.nsmallest(_MOST_TUNNELS, counted(), key=lambda entry: entry[:2])]
-    if not shown:
+def _tunnels(worst: _Worst) -> Iterator[str]:
+    if not worst.shown:
         yield "None."
         return
-    yield from _table(("peers", "key exchange", "state", "why", "who has to act"), map(_tunnel_row, shown))
-    if count > len(shown):
+    yield from _table(("peers", "key exchange", "state", "why", "who has to act"), map(_tunnel_row, worst.shown))
+    if worst.left_out:
         yield ""
-        yield f"{count - len(shown):,} more are not shown."
+        yield f"{worst.left_out:,} more are not shown."
 
 
 def _tunnel_row(tunnel: Tunnel) -> Iterator[str]:
-    yield " and ".join(escaped(peer_words(peer)) for peer in tunnel.peers)
-    yield "not seen" if tunnel.latest is None else escaped(exchanges(tunnel.latest.case)) or "-"
+    yield " and ".join(_name(peer_words(peer)) for peer in tunnel.peers)
+    yield "not seen" if tunnel.latest is None else _name(exchanges(tunnel.latest.case)) or "-"
     by_words: dict[str, list[str]] = {}
     worst = _worst(tunnel)
     for state in tunnel.states:
@@ -148,7 +193,7 @@ def _tunnel_row(tunnel: Tunnel) -> Iterator[str]:
             changed = f" ({CHANGE_WORDS[state.change]})" if state.change not in (None, Change.SAME) else ""
             by_words.setdefault(status_words(state.assessment), []).append(state.policy + changed)
     yield "<br>".join(f"{escaped(words)}: {escaped(', '.join(policies))}" for words, policies in by_words.items())
-    deciding_states = [state for state in tunnel.states if state.assessment.status.rank == worst]
+    deciding_states = [state for state in tunnel.states if state.assessment.status is worst]
     reasons = dict.fromkeys(sentence for state in deciding_states for sentence in deciding(state.assessment))
     yield "<br>".join(map(escaped, reasons))
     yield "<br>".join(map(escaped, dict.fromkeys(a for state in deciding_states for a in state.acts))) or "-"
@@ -162,17 +207,18 @@ def _advice(report: Report) -> Iterator[str]:
             yield f"- {escaped(vendor)}: {escaped(advice.what)} ({escaped(advice.source)}; {advice.certainty})"
 
 
-def _owners(owners: Iterable[OwnerTotals], policies: Iterable[PolicyPart]) -> Iterator[str]:
+def _owners(owners: Sequence[OwnerTotals], policies: Iterable[PolicyPart]) -> Iterator[str]:
     ids = [part.policy.id for part in policies]
     rows = (
         (
-            "without an owner" if owner.owner is None else escaped(owner.owner),
+            "without an owner" if owner.owner is None else _name(owner.owner),
             f"{owner.peers:,}",
             *(_share(owner, policy) for policy in ids),
         )
-        for owner in owners
+        for owner in owners[:_MOST_OTHERS]
     )
-    return _table(("owner", "peers", *(f"ready: {escaped(policy)}" for policy in ids)), rows)
+    yield from _table(("owner", "peers", *(f"ready: {escaped(policy)}" for policy in ids)), rows)
+    yield from _more(owners)
 
 
 def _share(owner: OwnerTotals, policy: str) -> str:
@@ -223,9 +269,10 @@ def _certainty(policies: Iterable[PolicyPart]) -> Iterator[str]:
 
 def _inputs(header: Header) -> Iterator[str]:
     yield f"pqaudit {escaped(header.version)} with rules {escaped(header.rules)}."
-    for version, rules in header.found_by:
+    for version, rules in header.found_by[:_MOST_OTHERS]:
         made_by = f"pqaudit {version or 'of an unknown version'} with rules {rules}"
-        yield f"Findings were made by {escaped(made_by)}."
+        yield f"Findings were made by {_name(made_by)}."
+    yield from _more(header.found_by)
     if header.groups:
         yield f"All SAs are taken to be: {escaped(', '.join(header.groups))}."
     if header.filters:
@@ -233,8 +280,12 @@ def _inputs(header: Header) -> Iterator[str]:
     yield ""
     files = [(i.kind, i.name, i.sha256) for i in header.inputs]
     files += [("capture", capture.name, capture.sha256) for capture in header.captures]
-    rows = ((kind, escaped(name), digest or "not known") for kind, name, digest in files[:_MOST_OTHERS])
+    rows = ((kind, _name(name), escaped(digest or "not known")) for kind, name, digest in files[:_MOST_OTHERS])
     yield from _table(("input", "name", "SHA-256"), rows)
-    if len(files) > _MOST_OTHERS:
+    yield from _more(files)
+
+
+def _more(entries: Sized) -> Iterator[str]:
+    if len(entries) > _MOST_OTHERS:
         yield ""
-        yield f"{len(files) - _MOST_OTHERS:,} more are not shown."
+        yield f"{len(entries) - _MOST_OTHERS:,} more are not shown."

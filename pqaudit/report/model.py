@@ -342,6 +342,8 @@ class Report:
         tunnels: sorted by address.
         sas: sorted by tunnel, then by time.
         comparison: None without an earlier report.
+        nist_categories: NIST's category of security against quantum computers, by number of the key exchange method,
+            of those that were selected and have one.
         notes: what to know beside the numbers, as sentences.
         complete: all input could be read, and the runs that made it were complete as far as they tell.
     """
@@ -355,5 +357,6 @@ class Report:
     tunnels: Rows[Tunnel]
     sas: Rows[Sa]
     comparison: Comparison | None
+    nist_categories: Mapping[int, int]
     notes: tuple[str, ...]
     complete: bool

@@ -18,7 +18,8 @@ class Method:
 
     ``kind`` is ``none``, ``classical``, ``ml-kem``, ``private-use`` or ``unassigned``. ``public_octets`` and
     ``ciphertext_octets`` are the lengths of the initiator's and the responder's KE data, None where unknown.
-    ``security_bits`` is the classical strength, None where unknown.
+    ``security_bits`` is the classical strength, None where unknown. ``nist_category`` is NIST's category of security
+    against quantum computers, None where it has none.
     """
 
     id: int
@@ -28,6 +29,7 @@ class Method:
     public_octets: int | None
     ciphertext_octets: int | None
     security_bits: int | None = None
+    nist_category: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Registry:
                 entry.get("public_octets"),
                 entry.get("ciphertext_octets"),
                 entry.get("security_bits"),
+                entry.get("nist_category"),
             )
             for entry in methods["methods"]
         }

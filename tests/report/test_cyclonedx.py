@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 from pqaudit.finding.document import Document
 from pqaudit.report import cyclonedx
 from pqaudit.report.algorithms import Algorithm
+from tests.cli.test_audit import run
+from tests.conftest import REPOSITORY
 from tests.finding.made import made_findings, sample_findings
 from tests.report.make import lines, reported, written
 from tests.report.test_forms import hostile
@@ -98,6 +101,24 @@ def test_transforms_and_security_levels() -> None:
         == ["algorithm/ikev2/key_exchange/31/curve25519", "algorithm/ikev2/key_exchange/36/ml-kem-768"]
         for s in hybrid
     )
+
+
+def test_security_levels_are_those_of_the_rules_in_use(tmp_path: Path) -> None:
+    name = "registries/key_exchange_methods.yaml"
+    text = (REPOSITORY / "rules" / name).read_text()
+    assert text.count("nist_category: 3") == 1
+    own = tmp_path / "rules" / name
+    own.parent.mkdir(parents=True)
+    own.write_text(text.replace("nist_category: 3", "nist_category: 2"))
+    findings = tmp_path / "findings.jsonl"
+    findings.write_bytes(lines(sample_findings()))
+    done = run("report", findings, "--format", "cyclonedx", "--rules", tmp_path / "rules")
+    assert (done.returncode, done.stderr) == (0, "")
+    algorithms = {
+        a["name"]: a["cryptoProperties"]["algorithmProperties"]
+        for a in of_type(checked(done.stdout.encode()), "algorithm")
+    }
+    assert algorithms["ml-kem-768"]["nistQuantumSecurityLevel"] == 2
 
 
 @pytest.mark.parametrize(
