@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser
@@ -90,8 +90,9 @@ def test_headings_landmarks_and_names(browser: Browser, made: Made) -> None:
         assert levels.count(1) == 1
         assert levels[0] == 1
         assert all(after <= before + 1 for before, after in pairwise(levels))
-        for role in ("banner", "navigation", "main"):
-            assert page.get_by_role(role).count() == 1  # type: ignore[arg-type]
+        landmarks: tuple[Literal["banner", "navigation", "main"], ...] = ("banner", "navigation", "main")
+        for role in landmarks:
+            assert page.get_by_role(role).count() == 1
         for link in page.get_by_role("navigation").get_by_role("link").all():
             part = page.locator(link.get_attribute("href") or "")
             assert part.get_by_role("heading", name=link.inner_text(), exact=True).count() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable
 from decimal import Decimal
 from ipaddress import ip_address
@@ -326,6 +327,17 @@ def test_print_shows_all_and_no_controls(browser: Browser, made: Made) -> None:
         assert seen.rows("sas") == on_screen
         assert seen.page.locator("#chart-shares").is_visible()
         seen.photograph("print")
+
+
+def test_headings_stand_on_each_sheet(browser: Browser, made: Made, tmp_path: Path) -> None:
+    sheets = tmp_path / "page.pdf"
+    with opened(browser, made.page) as seen:
+        seen.page.pdf(path=sheets, prefer_css_page_size=True)
+    text = subprocess.run(["pdftotext", "-layout", str(sheets), "-"], capture_output=True, check=True, text=True).stdout
+    heads = [page for page in text.split("\f") if re.search(r"^\s*id\s+begun\s.*\bevidence$", page, re.MULTILINE)]
+    last = next(sa["id"] for sa in reversed(made.json["sas"]))
+    assert len(heads) > 2
+    assert last[:8] in "".join(heads)
 
 
 def test_hidden_rows_are_told_in_print(browser: Browser, made: Made) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
@@ -98,39 +97,33 @@ def test_it_can_be_searched_and_sorted(browser: Browser, hostile: Made) -> None:
         assert seen.page.evaluate("window.ran") is None
 
 
-def test_as_many_rows_as_it_shows(
-    browser: Browser, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_as_many_rows_as_it_shows(browser: Browser, tmp_path: Path) -> None:
+    """How long it takes is told and not judged: it depends on the machine."""
     (one,) = found_in("hybrid_x25519_mlkem768.pcap")
-    most, extra = Limits().tunnels, 5
+    most = Limits().tunnels
     findings = [
-        moved(
-            deepcopy(one), n, f"10.{n // 256}.{n % 256}.1", "192.0.2.1", f"2026-11-20T10:{n // 60 % 60:02}:{n % 60:02}Z"
-        )
-        for n in range(most + extra)
+        moved(one, n, f"10.{n // 256}.{n % 256}.1", "192.0.2.1", f"2026-11-20T10:{n // 60 % 60:02}:{n % 60:02}Z")
+        for n in range(most + 5)
     ]
     made = reported(tmp_path / "many", findings)
-    begun = time.perf_counter()
+    times = [time.perf_counter()]
     with opened(browser, made.page) as seen:
-        loaded = time.perf_counter() - begun
+        times.append(time.perf_counter())
         assert f"This page shows the {most:,} worst tunnels." in seen.page.locator("#all-tunnels .warning").inner_text()
         for table, rows in (("tunnels", most), ("sas", Limits().sas)):
             assert seen.page.locator(f"#{table} tbody tr").count() == rows
-        took = {"load": loaded}
-        for name, act in (
-            ("sort", lambda: seen.page.locator("#tunnels thead button").first.dispatch_event("click")),
-            ("filter", lambda: seen.page.locator("#tunnels-text").fill("10.7.20")),
-        ):
-            begun = time.perf_counter()
-            act()
-            seen.page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-            took[name] = time.perf_counter() - begun
+        painted = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
+        times.append(time.perf_counter())
+        seen.page.locator("#tunnels thead button").first.dispatch_event("click")
+        seen.page.evaluate(painted)
+        times.append(time.perf_counter())
+        seen.page.locator("#tunnels-text").fill("10.7.20")
+        seen.page.evaluate(painted)
+        times.append(time.perf_counter())
         # All are as bad, so that the first ones of the JSON are shown.
         shown = [tunnel["peers"][0]["address"] for tunnel in made.json["tunnels"][:most]]
         found = sorted((peer for peer in shown if "10.7.20" in peer), key=lambda peer: int(peer.split(".")[2]))
         assert seen.column("tunnels", "peer") == found
         assert len(found) > 5
-    for name, seconds in took.items():
-        record_property(f"seconds to {name}", round(seconds, 2))
-    with capsys.disabled():
-        print(f"\npage of {made.page.stat().st_size / 1e6:.1f} MB:", {k: f"{v:.2f} s" for k, v in took.items()})
+    load, _, sort, choose = (after - before for before, after in pairwise(times))
+    print(f"{made.page.stat().st_size:,} octets: load {load:.2f} s, sort {sort:.2f} s, filter {choose:.2f} s")
