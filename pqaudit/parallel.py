@@ -16,7 +16,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.shown import scheme_of, shown_name
@@ -34,6 +34,7 @@ _BATCHES_FOR_EACH_WORKER = 8
 _POLL_SECONDS = 0.1
 _PROGRESS_STEP = 1 << 20
 
+T = TypeVar("T")
 Take = Callable[[int, AuditRun], None]
 """Called with the index of a source and what was read of it."""
 Progress = Callable[[int], None]
@@ -66,9 +67,9 @@ def read_side_by_side(
 
     def take(batch: Batch, runs: list[AuditRun]) -> None:
         for part in runs:
-            listings.add(batch, part)
+            listings.add(batch.first, len(batch.sources), part)
 
-    run.interrupted = _Reading(options, False, take, progress).read(batches(sources, workers), workers)
+    run.interrupted = _Reading(options, None, take, progress).read(batches(sources, workers), workers)
     listings.finish()
 
 
@@ -77,23 +78,26 @@ def read_apart(
     options: ReadOptions,
     *,
     workers: int,
-    take: Take,
+    pack: Callable[[AuditRun], T],
+    take: Callable[[int, T], None],
     progress: Progress | None = None,
 ) -> bool:
-    """Read each capture by itself and give it to ``take``, in this process and in any order; True when interrupted.
+    """Read each capture by itself and give what ``pack`` makes of it to ``take``, in any order; True when interrupted.
 
     A capture that kills its reader is given with nothing but a fatal note. After an interrupt only captures that were
-    read to their end are given. ``take`` is never interrupted.
+    read to their end are given. ``take`` is never interrupted, and runs in this process.
+
+    Args:
+        pack: a function of a module; it runs in the process that read the capture.
     """
     if _alone(sources, workers):
-        return _read_one_by_one(sources, options, take, progress)
+        return _read_one_by_one(sources, options, pack, take, progress)
 
-    def take_each(batch: Batch, runs: list[AuditRun]) -> None:
-        for index, part in enumerate(runs, batch.first):
-            if not part.interrupted:
-                take(index, part)
+    def take_each(batch: Batch, parts: list[T]) -> None:
+        for index, part in enumerate(parts, batch.first):
+            take(index, part)
 
-    return _Reading(options, True, take_each, progress).read(batches(sources, workers), workers)
+    return _Reading(options, pack, take_each, progress).read(batches(sources, workers), workers)
 
 
 def died(source: str, detail: str = "") -> AuditRun:
@@ -138,10 +142,10 @@ class Listings:
         self._parts: dict[int, tuple[int, AuditRun]] = {}  # by first source: the end of the range, what is listed
         self._first_by_end: dict[int, int] = {}
 
-    def add(self, batch: Batch, part: AuditRun) -> None:
-        """Take what was read of a batch; ``part`` is used up."""
+    def add(self, first: int, sources: int, part: AuditRun) -> None:
+        """Take what was read of so many sources from index ``first`` on; ``part`` is used up."""
         self._run.take_sums(part)
-        first, end = batch.first, batch.first + len(batch.sources)
+        end = first + sources
         before = self._first_by_end.pop(first, None)
         if before is not None:
             first, listed = before, self._parts.pop(before)[1]
@@ -174,31 +178,37 @@ def _alone(sources: Sequence[str], workers: int) -> bool:
     return octets < LEAST_PARALLEL_OCTETS
 
 
-def _read_one_by_one(sources: Sequence[str], options: ReadOptions, take: Take, progress: Progress | None) -> bool:
+def _read_one_by_one(
+    sources: Sequence[str],
+    options: ReadOptions,
+    pack: Callable[[AuditRun], T],
+    take: Callable[[int, T], None],
+    progress: Progress | None,
+) -> bool:
     for index, source in enumerate(sources):
         run = new_run(options)
         read_inputs([source], run, options, progress=progress)
         if run.interrupted:
             return True
         with held_interrupts() as interrupted:
-            take(index, run)
+            take(index, pack(run))
         if interrupted():
             return True
     return False
 
 
-class _Reading:
-    """Batches in processes, results to ``take``: one run for each source with ``apart``, or one for the batch."""
+class _Reading(Generic[T]):
+    """Batches in processes, results to ``take``: of each source what ``pack`` makes of it, or one run for the batch."""
 
     def __init__(
         self,
         options: ReadOptions,
-        apart: bool,
-        take: Callable[[Batch, list[AuditRun]], None],
+        pack: Callable[[AuditRun], T] | None,
+        take: Callable[[Batch, list[T]], None],
         progress: Progress | None,
     ) -> None:
         self._options = options
-        self._apart = apart
+        self._pack = pack
         self._take = take
         self._progress = progress
         self._interrupted = False
@@ -219,13 +229,14 @@ class _Reading:
         if self._interrupted:
             return
         if len(batch.sources) == 1:
-            self._take(batch, [died(batch.sources[0])])
+            run = died(batch.sources[0])
+            self._take(batch, cast("list[T]", [run if self._pack is None else self._pack(run)]))
         else:
             singles = [Batch(index, (source,)) for index, source in enumerate(batch.sources, batch.first)]
             suspects.extendleft(reversed(singles))
 
     def _pool(
-        self, waiting: deque[Batch], workers: int, most_under_way: int, interrupted: Callable[[], bool]
+        self, waiting: deque[Batch], workers: int, most_under_way: int, interrupted: Callable[[], int]
     ) -> list[Batch]:
         """Read batches from ``waiting`` until a process dies; gives the batches that were under way then."""
         # Spawned, not forked: the progress bar draws from a thread, and forking with threads may deadlock.
@@ -234,13 +245,13 @@ class _Reading:
         stop = context.Event()
         shown = 0
         lost: list[Batch] = []
-        under_way: dict[Future[list[AuditRun]], Batch] = {}
+        under_way: dict[Future[_Parts], Batch] = {}
         with ProcessPoolExecutor(workers, context, _start_worker, (taken, stop)) as pool:
             while under_way or (waiting and not lost and not self._interrupted):
                 while waiting and len(under_way) < most_under_way and not lost and not self._interrupted:
                     batch = waiting.popleft()
                     try:
-                        under_way[pool.submit(_read_batch, batch.sources, self._options, self._apart)] = batch
+                        under_way[pool.submit(_read_batch, batch.sources, self._options, self._pack)] = batch
                     except BrokenProcessPool:
                         lost.append(batch)
                 finished, _ = wait(under_way, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
@@ -250,14 +261,14 @@ class _Reading:
                 for future in finished:
                     batch = under_way.pop(future)
                     try:
-                        runs = future.result()
-                    except BrokenProcessPool:
+                        parts, torn = future.result()
+                    except (BrokenProcessPool, MemoryError):
                         lost.append(batch)
                     except KeyboardInterrupt:
                         self._interrupted = True
                     else:
-                        self._interrupted = self._interrupted or any(run.interrupted for run in runs)
-                        self._take(batch, runs)
+                        self._interrupted = self._interrupted or torn
+                        self._take(batch, parts)
                 if self._progress is not None:
                     now = taken.value
                     self._progress(now - shown)
@@ -277,11 +288,16 @@ def _start_worker(taken: Synchronized[int], stop: Event) -> None:
     _taken, _stop = taken, stop
 
 
-def _read_batch(sources: tuple[str, ...], options: ReadOptions, apart: bool) -> list[AuditRun]:
+_Parts = tuple[list[Any], bool]
+"""What was read of a batch, and whether it was interrupted."""
+
+
+def _read_batch(sources: tuple[str, ...], options: ReadOptions, pack: Callable[[AuditRun], object] | None) -> _Parts:
     assert _taken is not None
     assert _stop is not None
     taken, stop = _taken, _stop
-    runs: list[AuditRun] = []
+    parts: list[object] = []
+    interrupted = False
     waiting = 0
 
     def advance(octets: int) -> None:
@@ -301,17 +317,21 @@ def _read_batch(sources: tuple[str, ...], options: ReadOptions, apart: bool) -> 
     # Ctrl-C ends a read that blocks, of a pipe for one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        for unit in [(source,) for source in sources] if apart else [sources]:
+        for unit in [sources] if pack is None else [(source,) for source in sources]:
             if stop.is_set():
                 raise KeyboardInterrupt
             run = new_run(options)
             read_inputs(unit, run, options, progress=advance)
-            runs.append(run)
-            if run.interrupted:
+            interrupted = run.interrupted
+            if pack is None:
+                parts.append(run)
+            elif not interrupted:
+                parts.append(pack(run))
+            if interrupted:
                 break
         publish()
     except KeyboardInterrupt:
-        runs.append(AuditRun(interrupted=True))
+        interrupted = True
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return runs
+    return parts, interrupted

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,12 @@ def test_captures_apart_give_each_its_own(workers: int, tmp_path: Path) -> None:
     apart: dict[int, AuditRun] = {}
     octets: list[int] = []
     assert not parallel.read_apart(
-        sources, ReadOptions(digest=True), workers=workers, take=apart.__setitem__, progress=octets.append
+        sources,
+        ReadOptions(digest=True),
+        workers=workers,
+        pack=as_it_is,
+        take=apart.__setitem__,
+        progress=octets.append,
     )
     assert sorted(apart) == list(range(len(sources)))
     assert sum(octets) == sum(os.path.getsize(source) for source in sources if os.path.exists(source))
@@ -137,7 +143,7 @@ def test_apart_a_capture_that_kills_its_reader_costs_only_itself(
     monkeypatch.setattr(parallel, "_read_batch", _read_or_die)
     sources = [str(SAMPLES / "default_proposals.pcap"), str(tmp_path / "deadly.pcap")]
     apart: dict[int, AuditRun] = {}
-    assert not parallel.read_apart(sources, ReadOptions(), workers=2, take=apart.__setitem__)
+    assert not parallel.read_apart(sources, ReadOptions(), workers=2, pack=as_it_is, take=apart.__setitem__)
     assert len(apart[0].table) == 1
     assert len(apart[1].table) == 0
     assert [(note.source, note.kind, note.fatal) for note in apart[1].notes] == [(sources[1], "reader-died", True)]
@@ -153,10 +159,12 @@ def test_apart_an_interrupt_keeps_whole_captures_only(workers: int, tmp_path: Pa
         "from pqaudit import parallel\n"
         "from pqaudit.pipeline import ReadOptions\n"
         "parallel.LEAST_PARALLEL_OCTETS = 0\n"
+        "from tests.test_parallel import as_it_is\n"
         "def take(index, run):\n"
         "    print(index, len(run.table), flush=True)\n"
         "if __name__ == '__main__':\n"
-        f"    print(parallel.read_apart({sources!r}, ReadOptions(), workers={workers}, take=take), flush=True)\n"
+        f"    options = dict(workers={workers}, pack=as_it_is, take=take)\n"
+        f"    print(parallel.read_apart({sources!r}, ReadOptions(), **options), flush=True)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=REPOSITORY
@@ -173,10 +181,15 @@ def test_apart_an_interrupt_keeps_whole_captures_only(workers: int, tmp_path: Pa
         process.wait()
 
 
-def _read_or_die(sources: tuple[str, ...], options: ReadOptions, apart: bool) -> list[AuditRun]:
+def as_it_is(run: AuditRun) -> AuditRun:
+    """Packs nothing; readers in other processes find it here by name."""
+    return run
+
+
+def _read_or_die(sources: tuple[str, ...], options: ReadOptions, pack: Any) -> Any:
     if any(source.endswith("deadly.pcap") for source in sources):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _REAL(sources, options, apart)
+    return _REAL(sources, options, pack)
 
 
 _REAL = parallel._read_batch

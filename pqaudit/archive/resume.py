@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from pqaudit.archive.journal import Journal, Naming
-from pqaudit.archive.packing import pack
+from pqaudit.archive.packing import PackedCapture, pack
 from pqaudit.archive.trust import names_one_file, trusted
 from pqaudit.archive.view import Shown
 from pqaudit.capture.shown import scheme_of, shown_name
@@ -20,7 +20,9 @@ from pqaudit.sa.record import VERSION
 READING_VERSION: Final = 1
 """Raised when captures are read to other evidence than before: what journals know of them is then read again."""
 
-Read = Callable[[Sequence[str], Callable[[int, AuditRun], None]], bool]
+TakeCapture = Callable[[int, AuditRun | PackedCapture], None]
+"""Takes what one capture gave, packed where it was read or not; the number is its index."""
+Read = Callable[[Sequence[str], TakeCapture], bool]
 """Reads captures each by itself, gives each to the function, and says whether it was interrupted."""
 
 
@@ -120,12 +122,13 @@ class Resuming:
             JournalError: a capture could not be kept, as the disk is full for one; those before are.
         """
 
-        def take(index: int, run: AuditRun) -> None:
+        def take(index: int, run: AuditRun | PackedCapture) -> None:
             source = self.unread[index]
             task = self._found[source]
             assert isinstance(task, _Task)
+            packed = run if isinstance(run, PackedCapture) else pack(run)
             self._read[source] = self._journal.record(
-                task.place, shown_name(source), task.stamp, self._settings, pack(run)
+                task.place, shown_name(source), task.stamp, self._settings, packed
             )
 
         self.interrupted = read(self.unread, take)

@@ -131,6 +131,7 @@ class JournalledReading:
 
     def read(self, sources: Sequence[str], run: AuditRun, *, workers: int) -> None:
         """Read what is new, and add to ``run`` all that is shown besides SAs."""
+        from pqaudit.archive.packing import pack
         from pqaudit.archive.view import View
         from pqaudit.parallel import read_apart
 
@@ -143,7 +144,7 @@ class JournalledReading:
             with progress_bar(resuming.unread) as progress:
                 resuming.read(
                     lambda unread, take: read_apart(
-                        unread, self._reading, workers=workers, take=take, progress=progress
+                        unread, self._reading, workers=workers, pack=pack, take=take, progress=progress
                     )
                 )
             forgotten = self._journal.forget(self._options.days * _DAY)
