@@ -20,9 +20,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench import corpus
+from pqaudit.capture.live import LEAST_BUFFER
 from pqaudit.decode.decoder import Decoder
 from pqaudit.decode.kernel_filter import kernel_filter
 from pqaudit.ike.header import NotIkeError
@@ -81,9 +83,9 @@ def send(load: Load) -> float:
     return float(found[1]) if found else 0.0
 
 
-def ours(load: Load, folder: Path) -> Result:
-    """The sensor's way, with the analysis."""
-    source = CaptureProcess(CaptureOptions((WATCHED,), tunnels=False))
+def ours(load: Load, folder: Path, buffer: int = LEAST_BUFFER) -> Result:
+    """The sensor's way, with the analysis, and with so many octets of a buffer in the kernel."""
+    source = CaptureProcess(CaptureOptions((WATCHED,), tunnels=False, buffer_octets=buffer))
     source.start()
     decoder = Decoder(tunnels=False)
     watch = Watch(load_rulebook(), "bench", 200_000, Checkpoint(folder / f"ours{time.time_ns()}"), time.time())
@@ -118,7 +120,8 @@ def ours(load: Load, folder: Path) -> Result:
         for report in source.reports():
             backlog = max(backlog, report.backlog_octets)
             (interface,) = report.interfaces
-            dropped = interface.statistics.dropped + interface.not_analysed
+            statistics = interface.statistics
+            dropped = statistics.dropped + statistics.interface_dropped + interface.not_analysed
     thread.join()
     source.close()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -181,7 +184,8 @@ def pyshark(load: Load, folder: Path) -> Result:
     return Result(count, rate, 0.0, note)
 
 
-RECEIVERS: dict[str, Callable[[Load, Path], Result]] = {"ours": ours, "scapy": scapy, "pyshark": pyshark}
+Receiver = Callable[[Load, Path], Result]
+RECEIVERS: dict[str, Receiver] = {"ours": ours, "scapy": scapy, "pyshark": pyshark}
 
 
 def loads(folder: Path, scale: float) -> list[Load]:
@@ -201,6 +205,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the loads: 1 is 200 MB and 200,000 messages")
     parser.add_argument("--only", action="append", choices=list(RECEIVERS))
+    parser.add_argument("--buffer", type=int, default=16, metavar="MB", help="of ours, in the kernel; default: 16")
+    parser.add_argument("--load", choices=["mixed", "dense"], help="only this one")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("bench.live makes interfaces: run it as root")
@@ -208,9 +214,12 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
+            receivers: dict[str, Receiver] = {**RECEIVERS, "ours": partial(ours, buffer=arguments.buffer << 20)}
             for load in loads(folder, arguments.scale):
+                if not load.name.startswith(arguments.load or ""):
+                    continue
                 for receiver in arguments.only or RECEIVERS:
-                    result = RECEIVERS[receiver](load, folder)
+                    result = receivers[receiver](load, folder)
                     lost = load.messages - result.messages
                     share = lost / load.messages
                     print(
