@@ -22,7 +22,7 @@ from tests.searchserver.node import Node
 from tests.sensor.link import Link
 from tests.sensor.running import RunningSensor
 
-EACH = 1500  # SAs of each of the sensor's three lives; one request to the server has 500 findings at most
+EACH = 1000  # SAs of each of the sensor's three lives; one request to the server has 500 findings at most
 CATCHING_UP = 90.0  # seconds; the longest pause between two questions whether the server is there is 30
 PER_SECOND = 3000  # SAs; slow enough that nothing is lost on a machine that is busy
 SUITES = ((*b.SUITE, (b.KE, 31)), (*b.SUITE, (b.KE, 31), b.addke(1, 36)))
