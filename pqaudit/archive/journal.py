@@ -39,9 +39,9 @@ CREATE INDEX IF NOT EXISTS inputs_by_content ON inputs (content);
 CREATE INDEX IF NOT EXISTS inputs_by_stamp ON inputs (stamp);
 CREATE TABLE IF NOT EXISTS groups (
     id INTEGER PRIMARY KEY, content INTEGER NOT NULL, version INTEGER NOT NULL, spi BLOB NOT NULL, time TEXT NOT NULL,
-    frame INTEGER NOT NULL, body BLOB NOT NULL
+    frame INTEGER NOT NULL, lineage INTEGER NOT NULL, body BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS groups_by_content ON groups (content, version, spi, time, frame);
+CREATE INDEX IF NOT EXISTS groups_by_content ON groups (content, version, spi, time, frame, lineage);
 """
 
 
@@ -186,7 +186,7 @@ class Journal:
         ).lastrowid
         assert content is not None
         database.executemany(
-            "INSERT INTO groups (content, version, spi, time, frame, body) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO groups (content, version, spi, time, frame, lineage, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
             ((content, *group) for group in packed.groups),
         )
         return content

@@ -14,9 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from pqaudit.capture.note import InputNote
 from pqaudit.exposure.table import Exposure, ExposureTable
+from pqaudit.ike.numbers import Exchange
 from pqaudit.pipeline import AuditRun, InputFile, RunAnomaly
 from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
 from pqaudit.sa.group import Group
+from pqaudit.sa.lineage import may_be_rekeyed
 from pqaudit.sa.record import RecordError, from_record, to_record
 
 TRANSIENT: Final = frozenset(("unreadable", "read-error", "missing", "missing-library", "reader-died"))
@@ -38,13 +40,16 @@ class PackedError(ValueError):
 class PackedGroup(NamedTuple):
     """All that one capture shows under one initiator SPI.
 
-    ``time`` and ``frame`` are those of its first packet; times sort as text.
+    Attributes:
+        time, frame: of its first packet; times sort as text.
+        lineage: SAs seen elsewhere may have been rekeyed from its SAs, or its SAs from those.
     """
 
     version: int
     spi: bytes
     time: str
     frame: int
+    lineage: bool
     body: bytes
 
 
@@ -141,7 +146,9 @@ def _packed(group: Group) -> PackedGroup:
         assert len(record["files"]) == 1  # a capture is read by one reader, under one name
         record["files"] = [_NO_NAME]
     body = _deflated({"limited": group.limited, "parts": records})
-    return PackedGroup(group.version, group.initiator_spi, _time_text(first.time), first.frame, body)
+    parts = group.parts.values()
+    lineage = any(Exchange.CREATE_CHILD_SA in part.protected for part in parts) or all(map(may_be_rekeyed, parts))
+    return PackedGroup(group.version, group.initiator_spi, _time_text(first.time), first.frame, lineage, body)
 
 
 def _time_text(time: int) -> str:

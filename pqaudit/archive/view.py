@@ -28,9 +28,11 @@ CREATE TEMP TABLE shown (
 _ORDER = """
 SELECT id, rank, version, spi FROM (
     SELECT groups.id, rank, version, spi,
-        min(time || printf('%08x%016x', rank, frame)) OVER (PARTITION BY version, spi) AS first
+        min(time || printf('%08x%016x', rank, frame)) OVER one AS first, max(read) OVER one AS touched,
+        max(lineage) OVER one AS lineage
     FROM temp.shown JOIN groups ON groups.content = shown.content
-) ORDER BY first, version, spi, rank
+    WINDOW one AS (PARTITION BY version, spi)
+) WHERE touched OR lineage OR NOT ? ORDER BY first, version, spi, rank
 """
 
 # Of captures that this run does not name: each content once, under the name that was used last.
@@ -40,6 +42,12 @@ SELECT content, place, name FROM (
     FROM inputs
     WHERE content NOT IN (SELECT content FROM temp.shown) AND place NOT IN (SELECT place FROM temp.shown)
 ) WHERE place_of_content = 1 ORDER BY name
+"""
+
+_TOUCHED = """
+CREATE TEMP TABLE touched (version INTEGER NOT NULL, spi BLOB NOT NULL, PRIMARY KEY (version, spi)) WITHOUT ROWID;
+INSERT OR IGNORE INTO temp.touched
+    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content WHERE read;
 """
 
 
@@ -59,6 +67,8 @@ class View:
         journal: stays open while the view is used, and unchanged.
         captures: in the order in which the run names them.
         with_earlier: all other captures that the journal knows count too, and come first.
+        touched_only: SAs of which captures read in this run show nothing are asked for only as far as others may have
+            been rekeyed from them, or they from others.
 
     Attributes:
         earlier: how many of these there are.
@@ -67,12 +77,15 @@ class View:
         JournalError: the journal cannot be read, or there is no room for temporary files.
     """
 
-    def __init__(self, journal: Journal, captures: Iterable[Shown], *, with_earlier: bool) -> None:
+    def __init__(self, journal: Journal, captures: Iterable[Shown], *, with_earlier: bool, touched_only: bool) -> None:
         self._journal = journal
         self._database = journal.database
+        self._touched_only = touched_only
         self._names: list[str] = []
         try:
             self._list(captures, with_earlier)
+            if touched_only:
+                self._database.executescript(_TOUCHED)
         except sqlite3.Error as error:
             raise journal.failed(error) from error
 
@@ -117,14 +130,14 @@ class View:
             raise self._journal.failed(error) from error
 
     def groups(self) -> Iterator[Group]:
-        """All evidence, in the order of ``SaTable.drain``; what several captures show of one key is merged.
+        """The evidence, in the order of ``SaTable.drain``; what several captures show of one key is merged.
 
         Raises:
             JournalError: the journal cannot be read, or there is no room for temporary files.
         """
         group: Group | None = None
         try:
-            for row, rank, version, spi in self._database.execute(_ORDER):
+            for row, rank, version, spi in self._database.execute(_ORDER, (self._touched_only,)):
                 body = self._database.execute("SELECT body FROM groups WHERE id = ?", (row,)).fetchone()[0]
                 part = unpack_group(body, version, spi, self._names[rank])
                 if group is not None and (group.version, group.initiator_spi) == (version, spi):
@@ -138,23 +151,11 @@ class View:
         if group is not None:
             yield group
 
-    def mark_touched(self) -> None:
-        """Find the SAs that captures read in this run show; ``is_touched`` answers from then on."""
-        try:
-            self._database.executescript(
-                """
-                CREATE TEMP TABLE touched (
-                    version INTEGER NOT NULL, spi BLOB NOT NULL, PRIMARY KEY (version, spi)
-                ) WITHOUT ROWID;
-                INSERT OR IGNORE INTO temp.touched
-                    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content WHERE read;
-                """
-            )
-        except sqlite3.Error as error:
-            raise self._journal.failed(error) from error
-
     def is_touched(self, sa: SecurityAssociation, origin: Origin | None) -> bool:
-        """True when captures read in this run show something of the SA, or of the one it was probably rekeyed from."""
+        """True when captures read in this run show something of the SA, or of the one it was probably rekeyed from.
+
+        For views with ``touched_only``.
+        """
         keys = [(sa.version, sa.initiator_spi)]
         if origin is not None:
             keys.append((sa.version, origin.initiator_spi))

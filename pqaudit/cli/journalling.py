@@ -148,10 +148,13 @@ class JournalledReading:
                     )
                 )
             forgotten = self._journal.forget(self._options.days * _DAY)
-            self._view = View(self._journal, resuming.shown(), with_earlier=self._options.with_earlier)
+            self._view = View(
+                self._journal,
+                resuming.shown(),
+                with_earlier=self._options.with_earlier,
+                touched_only=self._options.changed_only,
+            )
             self._view.add_to(run)
-            if self._options.changed_only:
-                self._view.mark_touched()
         run.interrupted = resuming.interrupted
         text = f"journal: {plural(resuming.known, 'capture')} known, {resuming.read_count:,} read, "
         text += f"{resuming.again + resuming.otherwise:,} of them again"
