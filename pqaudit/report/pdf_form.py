@@ -17,7 +17,7 @@ from pqaudit.report.model import Report
 LIMITS = Limits(tunnels=150, sas=50, others=100)
 
 
-def write(report: Report, out: BinaryIO) -> None:
+def write(report: Report, out: BinaryIO, limits: Limits = LIMITS) -> None:
     """Write it, tagged as PDF/UA-1 asks, with bookmarks.
 
     The same report gives the same octets with the same WeasyPrint, Pango and fonts. Only the date in it is the day of
@@ -27,7 +27,7 @@ def write(report: Report, out: BinaryIO) -> None:
         UnavailableError: WeasyPrint, or Pango below it, is not installed.
     """
     html, closed = _loaded()
-    markup = "".join(page(report, LIMITS, "paper.css"))
+    markup = "".join(page(report, limits, "paper.css"))
     identifier = sha256(markup.encode()).hexdigest()[:32].encode()
     laid_out = html(string=markup, url_fetcher=closed())
     out.write(laid_out.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=identifier))
