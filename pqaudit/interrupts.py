@@ -10,19 +10,19 @@ from types import FrameType
 
 
 @contextmanager
-def held_interrupts() -> Iterator[Callable[[], bool]]:
-    """Inside, SIGINT raises nothing; what is given says whether it came.
+def held_interrupts() -> Iterator[Callable[[], int]]:
+    """Inside, SIGINT raises nothing; what is given says how often it came.
 
-    Outside of the main thread signals do not arrive, and the answer stays False.
+    Outside of the main thread signals do not arrive, and the answer stays 0.
     """
-    came = False
+    came = 0
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        came = True
+        came += 1
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda: 0
         return
     before = signal.signal(signal.SIGINT, note)
     try:

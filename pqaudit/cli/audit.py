@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from pqaudit.cli.clustering import check_cluster_options, cluster_errors_told, cluster_option, tell
 from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.journalling import JournalledReading, JournalOptions, check_journal_options, journal_options
@@ -52,8 +53,9 @@ _WIDTH_WITHOUT_TERMINAL = 200
 @click.command(
     "audit",
     epilog="Exit codes: 0 done, 1 findings at or above --fail-on, 2 usage, 3 some input could not be read (the rest "
-    "was), 4 the output, the spool or the journal could not be written, 5 the server of --elasticsearch is away or "
-    "overloaded, 6 it refuses, 7 some findings were refused by it, 130 interrupted (what was found so far is printed).",
+    "was), 4 the output, the spool or the journal could not be written, 5 the server of --elasticsearch or the "
+    "cluster is away or overloaded, 6 it refuses, 7 some findings were refused by it, 130 interrupted (what was found "
+    "so far is printed).",
 )
 @inputs_options
 @click.option(
@@ -92,6 +94,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
     metavar="N",
     help="Captures read side by side.  [default: number of cores]",
 )
+@cluster_option
 @click.option(
     "--max-sas",
     type=click.IntRange(1),
@@ -117,6 +120,7 @@ def command(
     key_files: tuple[Path, ...],
     rows: int,
     workers: int | None,
+    cluster: str | None,
     max_sas: int,
     sensor: str | None,
     journal: JournalOptions,
@@ -148,6 +152,7 @@ def command(
         raise click.UsageError("--exposure needs --group-by tunnel: traffic belongs to a pair of peers")
     inputs.check()
     check_journal_options(journal, inputs.paths, keys=bool(key_files), grouped=group_by is not None)
+    check_cluster_options(cluster, inputs.paths, keys=bool(key_files), workers=workers)
     connection = connection_or_exit(server)
     rulebook = rulebook_or_exit(rules_folder)
     # What is built holds no cycles; looking for them again and again took a quarter of the time of large runs.
@@ -182,7 +187,12 @@ def command(
             delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))
         readers = workers or os.cpu_count() or 1
         if journalled is not None:
-            journalled.read(sources, run, workers=readers)
+            journalled.read(sources, run, workers=readers, cluster=cluster)
+        elif cluster is not None:
+            from pqaudit.archive.cluster import read_on_cluster
+
+            with progress_bar(sources) as progress, cluster_errors_told():
+                read_on_cluster(sources, run, options, cluster, tell=tell, progress=progress)
         elif keys is None:
             with progress_bar(sources) as progress:
                 read_side_by_side(sources, run, options, workers=readers, progress=progress)

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from pqaudit.cli.clustering import cluster_errors_told, tell
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.reading import progress_bar
 from pqaudit.outputs.escape import printable
 from pqaudit.outputs.wording import plural
 
 if TYPE_CHECKING:
+    from pqaudit.archive.resume import Read, TakeCapture
     from pqaudit.archive.view import View
     from pqaudit.finding.stream import Wanted
+    from pqaudit.parallel import Progress
     from pqaudit.pipeline import AuditRun, ReadOptions
     from pqaudit.sa.group import Group
 
@@ -129,11 +132,9 @@ class JournalledReading:
         with _told():
             return self._resuming.is_known_capture(source)
 
-    def read(self, sources: Sequence[str], run: AuditRun, *, workers: int) -> None:
-        """Read what is new, and add to ``run`` all that is shown besides SAs."""
-        from pqaudit.archive.packing import pack
+    def read(self, sources: Sequence[str], run: AuditRun, *, workers: int, cluster: str | None = None) -> None:
+        """Read what is new, here or on a cluster, and add to ``run`` all that is shown besides SAs."""
         from pqaudit.archive.view import View
-        from pqaudit.parallel import read_apart
 
         resuming = self._resuming
         with _told():
@@ -141,12 +142,8 @@ class JournalledReading:
             if resuming.otherwise:
                 count = plural(resuming.otherwise, "capture was", "captures were")
                 _say(f"note: journal: {count} read with other options or by an earlier pqaudit, and will be read again")
-            with progress_bar(resuming.unread) as progress:
-                resuming.read(
-                    lambda unread, take: read_apart(
-                        unread, self._reading, workers=workers, pack=pack, take=take, progress=progress
-                    )
-                )
+            with progress_bar(resuming.unread) as progress, cluster_errors_told():
+                resuming.read(self._reader(workers, cluster, progress))
             forgotten = self._journal.forget(self._options.days * _DAY)
             self._view = View(
                 self._journal,
@@ -163,6 +160,26 @@ class JournalledReading:
         _say(text)
         if forgotten:
             _say(f"journal: {plural(forgotten, 'capture')} forgotten that no run named for {self._options.days:g} days")
+
+    def _reader(self, workers: int, cluster: str | None, progress: Progress | None) -> Read:
+        from pqaudit.archive.packing import pack
+
+        def read_here(unread: Sequence[str], take: TakeCapture) -> bool:
+            from pqaudit.parallel import read_apart
+
+            return read_apart(unread, self._reading, workers=workers, pack=pack, take=take, progress=progress)
+
+        def read_there(unread: Sequence[str], take: TakeCapture) -> bool:
+            from pqaudit.archive.cluster import read_apart_on_cluster
+
+            assert cluster is not None
+            if not unread:
+                return False  # needs no cluster
+            return read_apart_on_cluster(
+                unread, self._reading, cluster, pack=pack, take=take, tell=tell, progress=progress
+            )
+
+        return read_here if cluster is None else read_there
 
     def drawn(self) -> tuple[Iterator[Group], Wanted | None]:
         """After ``read``: all evidence in order, and which findings of it are asked for, None for all."""
