@@ -128,9 +128,13 @@ class _Search:
 
     def pattern(self, pattern: str) -> None:
         """All that a local pattern matches, in the order of names."""
-        matches = matching(pattern, lambda folder: files_below(folder, self.report))
-        if not matches:
-            self.report(pattern, InputFault("missing", "Nothing matches this pattern."))
+        try:
+            matches = matching(pattern, lambda folder: files_below(folder, self.report))
+            if not matches:
+                raise InputFault("missing", "Nothing matches this pattern.")
+        except InputFault as fault:
+            self.report(pattern, fault)
+            return
         for path in matches:
             self.local(path)
 

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Callable, Iterable
 
+from pqaudit.capture.faults import InputFault
+
 
 def is_pattern(path: str) -> bool:
     """Whether a path has ``*``, ``?`` or ``[`` in it."""
@@ -14,7 +16,7 @@ def is_pattern(path: str) -> bool:
 
 
 def matching(pattern: str, files_below: Callable[[str], Iterable[str]]) -> list[str]:
-    """The files and directories that match, sorted; names that begin with a dot count too. Raises nothing.
+    """The files and directories that match, sorted; names that begin with a dot count too. Raises InputFault.
 
     ``**`` stands for any number of directories and gives files only, of those that ``files_below`` finds.
     """
@@ -28,8 +30,8 @@ def matching(pattern: str, files_below: Callable[[str], Iterable[str]]) -> list[
     tops = glob.glob(os.sep.join([*parts[:at], ""]), include_hidden=True) if at else [""]
     try:
         test = re.compile(glob_translate("/".join(parts[at:])))
-    except (ValueError, re.error):
-        return []
+    except (ValueError, re.error) as error:
+        raise InputFault("unreadable", f"The pattern is not understood: {error}.") from error
     found = {
         path
         for top in tops

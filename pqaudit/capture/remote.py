@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +36,7 @@ _NEED_ANOTHER = frozenset(
         "zip",
     ]
 )
+_LOGGERS = ("aiobotocore", "aiohttp", "asyncio", "botocore", "fsspec", "gcsfs", "google", "paramiko", "s3fs", "urllib3")
 CONNECT_SECONDS = 30
 SILENT_SECONDS = 60
 """A server that says nothing for so long is given up."""
@@ -47,6 +50,7 @@ def located(source: str) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
     scheme = scheme_of(source) or ""
+    _keep_logs_back()
     if not source.partition("://")[2].strip("/"):
         raise InputFault("unreadable", f"The URL names nothing behind {scheme}://.")
     try:
@@ -78,6 +82,13 @@ def asked(source: str, at: tuple[AbstractFileSystem, str] | None = None) -> Info
     except Exception as error:
         raise remote_fault(error, source) from error
     return info
+
+
+@cache
+def _keep_logs_back() -> None:
+    """Python prints what libraries log when nobody listens; what matters is in faults, and URLs may hold secrets."""
+    for library in _LOGGERS:
+        logging.getLogger(library).addHandler(logging.NullHandler())
 
 
 def _class(fsspec: Any, scheme: str) -> Any:

@@ -28,6 +28,7 @@ _NO_ACCESS = frozenset(
         "AuthenticationException",  # paramiko
     )
 )
+_BROKEN_OFF = frozenset(("ClientPayloadError", "ServerDisconnectedError", "IncompleteRead", "EOFError"))
 _LASTING = (ImportError, ValueError, TypeError, AttributeError, NotImplementedError, LookupError)
 _MISSING = (404, 410)
 _REFUSED = (401, 403, 407)
@@ -37,7 +38,7 @@ _MOST_TEXT = 300
 
 
 def remote_fault(error: Exception, source: str, *, begun: bool = False) -> InputFault:
-    """The fault for an error met at a remote input; ``begun`` when octets of it had been given already.
+    """The fault for an error met at a remote input; ``begun`` when it had been opened already.
 
     The kind is ``missing``, ``unreadable`` or, when begun, ``read-error``: the place is at fault, not the capture, and
     another try may succeed.
@@ -86,6 +87,8 @@ def _said(error: Exception, source: str) -> str:
         return "it was changed meanwhile; read it again"
     if "BadHostKeyException" in names:
         return "the server's host key is not the one in known_hosts; find out why before removing that one"
+    if names & _BROKEN_OFF:
+        return "the server broke off"
     if isinstance(error, TimeoutError) or any("Timeout" in name for name in names):
         return "the server did not answer in time"
     return _text(error, source)

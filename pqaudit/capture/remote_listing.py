@@ -140,13 +140,8 @@ def _listing(root: str, depth: int | None, test: re.Pattern[str] | None, report:
                 break
             name = info["name"].rstrip("/") if info["type"] == "directory" else info["name"]
             relative = name[len(base) + 1 :]
-            # Markers of folders in object stores end with a slash; pages of HTTP servers have links to anywhere.
-            if (
-                not name.startswith(base + "/")
-                or not relative
-                or relative.endswith("/")
-                or (http and _leads_away(relative))
-            ):
+            # Markers of folders in object stores end with a slash.
+            if not name.startswith(base + "/") or not relative or relative.endswith("/"):
                 continue
             if test is not None and not test.match(relative):
                 continue
@@ -186,7 +181,9 @@ def _entries(
             report(root + path[len(base) :], remote_fault(error, root))
             continue
         for info in infos:
-            followed = _followed(filesystem, info)
+            # Pages of HTTP servers have links to anywhere.
+            leads_away = http and _leads_away(info["name"][len(base) + 1 :].rstrip("/"))
+            followed = None if leads_away else _followed(filesystem, info)
             if followed is None:
                 continue
             yield followed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import paramiko  # type: ignore[import-untyped]
@@ -10,7 +12,20 @@ from fsspec.implementations.sftp import SFTPFileSystem
 
 from pqaudit.capture.remote import CONNECT_SECONDS, SILENT_SECONDS
 
+_HELPER = "_prefetch_thread"
 _OF_THE_MACHINE = "/etc/ssh/ssh_known_hosts"
+
+
+def _without_paramikos_helper(previous: Callable[[threading.ExceptHookArgs], object]) -> None:
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or _HELPER not in args.thread.name:
+            previous(args)
+
+    threading.excepthook = hook
+
+
+# A thread of paramiko that sends requests dies with the connection and would print where; the reader sees it as well.
+_without_paramikos_helper(threading.excepthook)
 
 
 class UnknownHostKeyError(paramiko.SSHException):  # type: ignore[misc]

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pqaudit.capture.faults import InputFault
 from pqaudit.capture.remote import HTTP, located
 from pqaudit.capture.remote_faults import may_succeed, remote_fault
 from pqaudit.capture.shown import scheme_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
-
-    from pqaudit.capture.faults import InputFault
 
 # Measured with 25 ms for each request: 8 MiB with one block fetched ahead reads twice as fast as 5 MiB, or as one block
 # at a time. At most three blocks are held.
@@ -39,7 +38,8 @@ class RemoteStream(io.RawIOBase):
     """A remote input, read forwards.
 
     When the network or the server fails over HTTP and SFTP, reading goes on from the same offset a few times, if the
-    input can be shown to be the same. The libraries of object stores do that themselves.
+    input can be shown to be the same. The libraries of object stores do that themselves. What an HTTP server sent just
+    before it broke off for good may be lost, 128 KiB at most, as its library keeps it.
     """
 
     def __init__(self, source: str, at: tuple[AbstractFileSystem, str] | None = None, most: int | None = None) -> None:
@@ -91,12 +91,11 @@ class RemoteStream(io.RawIOBase):
             try:
                 self._resume()
                 return self._part.read(wanted)
+            except InputFault:
+                continue  # the server cannot be reached yet; why it was lost is what is told
             except Exception as error:
                 failed = error
-        raise self._fault(failed) from failed
-
-    def _fault(self, error: Exception) -> InputFault:
-        return remote_fault(error, self._source, begun=self._offset > 0)
+        raise remote_fault(failed, self._source, begun=True) from failed
 
     def _resume(self) -> None:
         filesystem, path = located(self._source)
@@ -107,7 +106,9 @@ class RemoteStream(io.RawIOBase):
         if part.mark != self._part.mark:
             part.close()
             raise _ChangedError("it was changed meanwhile")
-        self._part = part
+        broken, self._part = self._part, part
+        with suppress(Exception):
+            broken.close()
 
     def _opened(self, at: tuple[AbstractFileSystem, str]) -> _Part:
         filesystem, path = at

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -65,9 +66,11 @@ class ObjectStore:
         from fsspec.config import conf, set_conf_env
 
         before = {name: os.environ.get(name) for name in self.environment}
-        configured = dict(conf)
+        configured = deepcopy(dict(conf))
         os.environ.update(self.environment)
         set_conf_env(conf)
+        filesystem = fsspec.get_filesystem_class("s3")
+        filesystem.clear_instance_cache()
         try:
             yield
         finally:
@@ -78,7 +81,7 @@ class ObjectStore:
                     os.environ[name] = value
             conf.clear()
             conf.update(configured)
-            fsspec.get_filesystem_class("s3").clear_instance_cache()
+            filesystem.clear_instance_cache()
 
     def bucket(self, name: str) -> str:
         """Make a bucket; gives its name."""
