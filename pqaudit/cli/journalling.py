@@ -141,7 +141,7 @@ class JournalledReading:
             resuming.plan(sources)
             if resuming.otherwise:
                 count = plural(resuming.otherwise, "capture was", "captures were")
-                _say(f"note: journal: {count} read with other options or by an earlier pqaudit, and will be read again")
+                _say(f"note: journal: {count} read with other options or by an earlier pqaudit, and are read again")
             with progress_bar(resuming.unread) as progress, cluster_errors_told():
                 resuming.read(self._reader(workers, cluster, progress))
             forgotten = self._journal.forget(self._options.days * _DAY)
@@ -156,7 +156,7 @@ class JournalledReading:
         text = f"journal: {plural(resuming.known, 'capture')} known, {resuming.read_count:,} read, "
         text += f"{resuming.again + resuming.otherwise:,} of them again"
         if self._options.with_earlier:
-            text += f"; {self._view.earlier:,} earlier ones count too"
+            text += f"; {plural(self._view.earlier, 'earlier one counts', 'earlier ones count')} too"
         _say(text)
         if forgotten:
             _say(f"journal: {plural(forgotten, 'capture')} forgotten that no run named for {self._options.days:g} days")

@@ -1,0 +1,201 @@
+"""``pqaudit audit --journal`` as its users call it: whole processes that are killed, interrupted, and short of room."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import build as b
+from tests.archive.nights import aged, archive, conversation, swapped
+from tests.cli.user import User, complaint, wait_until
+
+FORMATS = ("json", "jsonl", "table")
+JOURNAL_LINE = re.compile(r"pqaudit: journal: (\d+) captures? known, (\d+) read, (\d+) of them again")
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    return User(tmp_path / "home")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "archive.journal"
+
+
+def counts(said: str) -> tuple[int, ...]:
+    """Known, read, and read again, as the run says."""
+    match = JOURNAL_LINE.search(said)
+    assert match is not None, said
+    return tuple(map(int, match.groups()))
+
+
+def finished(journal: Path) -> list[Path]:
+    """The captures that are whole in a journal nobody uses, asked of the file itself."""
+    if not journal.exists() or not journal.stat().st_size:
+        return []
+    database = sqlite3.connect(journal)
+    try:
+        return [Path(os.fsdecode(row[0])) for row in database.execute("SELECT place FROM inputs")]
+    except sqlite3.OperationalError:  # no table yet
+        return []
+    finally:
+        database.close()
+
+
+def test_all_formats_are_those_of_a_run_without(user: User, journal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    frames = conversation(1)
+    archive(folder, [frames[:5], conversation(2), frames[5:]])
+    for index, form in enumerate(FORMATS):
+        fresh = user.run("audit", "--format", form, folder)
+        found = user.run("audit", "--format", form, "--journal", journal, folder)
+        assert (found.returncode, found.stdout) == (fresh.returncode, fresh.stdout)
+        assert counts(found.stderr) == ((0, 3, 0) if not index else (3, 0, 0))
+    grouped = ("--group-by", "tunnel", "--exposure", "--fail-on", "hybrid-ml-kem", folder)
+    fresh = user.run("audit", *grouped)
+    found = user.run("audit", "--journal", journal, *grouped)
+    assert (found.returncode, found.stdout) == (1, fresh.stdout)
+
+
+def test_killed_at_any_moment_a_run_goes_on_where_it_was(user: User, journal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    frames = [conversation(number) for number in range(1, 61)]
+    # Every SA has its last packets in the next capture.
+    parts = [[*frames[index - 1][6:], *frames[index][:6]] * 8 for index in range(60)]
+    paths = archive(folder, parts)
+    fresh = user.run("audit", "--format", "json", folder).stdout
+    arguments = ("audit", "--format", "json", "--journal", journal, "--workers", "1", folder)
+    rng = random.Random(20261125)
+    spoiled: set[Path] = set()
+    written = journal.with_name(journal.name + "-wal")
+    for kill in range(6):
+        process = user.start(*arguments)
+        # The log of what was written tells how far it is; the moment within a capture is left to chance.
+        before, much = len(spoiled), rng.randrange(40_000) if kill else 0
+        wait_until(lambda: process.poll() is not None or (written.exists() and written.stat().st_size > much))  # noqa: B023
+        time.sleep(rng.random() * 0.02)
+        process.kill()
+        process.communicate()
+        done = finished(journal)
+        assert len(done) >= before
+        for path in set(done) - spoiled:
+            swapped(path, bytes(path.stat().st_size))  # whoever opens it again finds no capture
+            spoiled.add(path)
+        if len(done) == len(paths):
+            break
+    last = user.run(*arguments)
+    assert counts(last.stderr) == (len(spoiled), len(paths) - len(spoiled), 0)
+    assert (last.returncode, last.stdout) == (0, fresh)
+    assert spoiled
+
+
+def test_an_interrupt_keeps_what_was_read(user: User, journal: Path, tmp_path: Path) -> None:
+    (one,) = archive(tmp_path / "archive", [conversation(1)])
+    pipe = tmp_path / "pipe.pcap"
+    os.mkfifo(pipe)
+    process = user.start("audit", "--format", "jsonl", "--journal", journal, one, pipe)
+    wait_until(lambda: journal.with_name(journal.name + "-wal").exists())
+    second = user.run("audit", "--journal", journal, one)
+    assert second.returncode == 4
+    assert (
+        complaint(second) == f"Error: the journal {journal} is in use by another run; wait for it, or name another file"
+    )
+    with pipe.open("wb"):  # now it reads from the pipe, which gives nothing
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        done = user.end(process)
+    assert done.returncode == 130
+    assert done.stdout == user.run("audit", "--format", "jsonl", one).stdout
+    assert finished(journal) == [one]
+    assert counts(user.run("audit", "--journal", journal, one).stderr) == (1, 0, 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for a small journal only."""
+    if os.geteuid() != 0:
+        pytest.skip("optional: mounting a small disk needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_on_a_full_disk_what_was_read_is_kept(user: User, small_disk: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    parts = [
+        [frame.replace(b"\x11\x00", bytes((0x11, copy))).replace(b"\x22\x00", bytes((0x22, copy)))
+         for copy in range(1, 31) for frame in conversation(number)]
+        for number in range(1, 17)
+    ]  # fmt: skip
+    archive(folder, parts)
+    journal = small_disk / "journal"
+    full = user.run("audit", "--journal", journal, folder)
+    assert full.returncode == 4
+    assert re.search(r"cannot be used: .*; what was read before is kept, and the same command goes on", complaint(full))
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    kept = len(finished(journal))
+    assert 0 < kept < len(parts)
+    found = user.run("audit", "--format", "json", "--journal", journal, folder)
+    assert counts(found.stderr) == (kept, len(parts) - kept, 0)
+    assert (found.returncode, found.stdout) == (0, user.run("audit", "--format", "json", folder).stdout)
+
+
+def test_with_earlier_and_changed_only(user: User, journal: Path, tmp_path: Path) -> None:
+    frames = conversation(1)
+    folder = tmp_path / "archive"
+    one, two = archive(folder, [[*frames[:5], *conversation(2)], frames[5:]])
+    user.run("audit", "--journal", journal, one)
+    arguments = ("audit", "--format", "jsonl", "--journal", journal, "--with-earlier", "--changed-only", two)
+    found = user.run(*arguments)
+    (joined,) = map(json.loads, found.stdout.splitlines())
+    assert joined["pqaudit"]["capture"]["packets"] == len(frames)
+    assert "; 1 earlier one counts too" in found.stderr
+    assert user.run(*arguments).stdout == ""
+
+
+def test_reading_again_is_told(user: User, journal: Path, tmp_path: Path) -> None:
+    one, two = archive(tmp_path / "archive", [conversation(1), conversation(2)])
+    user.run("audit", "--journal", journal, one, two)
+    aged(two, seconds=1800)
+    assert counts(user.run("audit", "--journal", journal, one, two).stderr) == (1, 1, 1)
+    other = user.run("audit", "--journal", journal, "--port", "4000", one, two)
+    assert counts(other.stderr) == (0, 2, 2)
+    assert "2 captures were read with other options or by an earlier pqaudit, and are read again" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--with-earlier", "{capture}"], "--with-earlier and --changed-only need --journal"),
+        (["--changed-only", "{capture}"], "--with-earlier and --changed-only need --journal"),
+        (["--journal", "{journal}", "-"], "standard input cannot be used with --journal"),
+        (["--journal", "{journal}", "--keys", "{capture}", "{capture}"], "--keys cannot be used with --journal"),
+        (["--journal", "{journal}", "--changed-only", "--group-by", "peer", "{capture}"], "--group-by needs"),
+        (["--journal", "{capture}", "{capture}"], "is no journal of pqaudit"),
+        (["--journal", "{journal}/in/no/folder", "{capture}"], "cannot be used: unable to open database file"),
+        (["--journal", "{journal}", "-o", "{journal}", "{capture}"], "write to another file"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments: list[str], sentence: str, user: User, tmp_path: Path) -> None:
+    capture = b.pcap(conversation(1), tmp_path / "a.pcap")
+    before = capture.read_bytes()
+    places = {"capture": capture, "journal": tmp_path / "journal"}
+    done = user.run("audit", *(argument.format(**places) for argument in arguments))
+    assert done.returncode in (2, 4)
+    assert sentence in complaint(done)
+    assert (done.stdout, capture.read_bytes()) == ("", before)
