@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from tests.report.browser import NARROW, Scheme, opened
@@ -163,3 +164,12 @@ def test_boxes_scroll_by_keyboard(browser: Browser, made: Made) -> None:
             seen.page.keyboard.press("ArrowRight")
         seen.page.wait_for_timeout(200)
         assert box.evaluate("e => e.scrollLeft") > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, made: Made, scheme: Scheme) -> None:
+    """What axe-core checks unless told otherwise: WCAG 2, A and AA, and good practice."""
+    with opened(browser, made.page, scheme=scheme) as seen:
+        found = Axe().run(seen.page)
+    assert found.violations_count == 0, found.generate_report()
+    assert {"color-contrast", "html-has-lang", "empty-table-header"} <= {rule["id"] for rule in found.response["passes"]}
