@@ -172,4 +172,5 @@ def test_axe_finds_nothing(browser: Browser, made: Made, scheme: Scheme) -> None
     with opened(browser, made.page, scheme=scheme) as seen:
         found = Axe().run(seen.page)
     assert found.violations_count == 0, found.generate_report()
-    assert {"color-contrast", "html-has-lang", "empty-table-header"} <= {rule["id"] for rule in found.response["passes"]}
+    passed = {rule["id"] for rule in found.response["passes"]}
+    assert passed >= {"color-contrast", "html-has-lang", "empty-table-header"}
