@@ -106,9 +106,9 @@ def noise(rng: random.Random) -> list[bytes]:
     return frames
 
 
-def mixed_frames(octets: int, tally: Tally | None = None) -> Iterator[bytes]:
+def mixed_frames(octets: int, tally: Tally | None = None, seed: int = SEED) -> Iterator[bytes]:
     """About ``octets`` of frames, two in a hundred of them IKE, the messages of many SAs mingled; every SA is whole."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     tally = tally if tally is not None else Tally()
     background = noise(rng)
     open_sas: list[list[bytes]] = []
@@ -130,15 +130,32 @@ def mixed_frames(octets: int, tally: Tally | None = None) -> Iterator[bytes]:
         yield frame
 
 
-def dense_frames(messages: int, tally: Tally | None = None) -> Iterator[bytes]:
+def dense_frames(messages: int, tally: Tally | None = None, seed: int = SEED) -> Iterator[bytes]:
     """IKE_SA_INIT requests and responses and nothing else."""
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     tally = tally if tally is not None else Tally()
     for _ in range(messages // 2):
         hybrid = rng.random() < 0.5
         frames = tally.add(negotiation(rng, hybrid)[:2], hybrid)
         tally.frames += len(frames)
         yield from frames
+
+
+def handshake_frames(packets: int, seed: int = SEED) -> Iterator[bytes]:
+    """Whole SAs and nothing else, at least so many packets; made quickly, from a few SAs by new SPIs."""
+    rng = random.Random(seed)
+    kinds: list[tuple[list[bytes], bytes, bytes]] = []
+    for index in range(8):
+        frames = negotiation(rng, index % 2 == 0)
+        payload = frames[1][42:]
+        kinds.append((frames, payload[:8], payload[8:16]))
+    made = 0
+    while made < packets:
+        frames, initiator, responder = rng.choice(kinds)
+        fresh_initiator, fresh_responder = rng.randbytes(8), rng.randbytes(8)
+        for frame in frames:
+            yield frame.replace(initiator, fresh_initiator, 1).replace(responder, fresh_responder, 1)
+        made += len(frames)
 
 
 def tagged(frames: Iterator[bytes]) -> Iterator[bytes]:

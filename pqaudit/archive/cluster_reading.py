@@ -26,6 +26,7 @@ from pqaudit.interrupts import held_interrupts
 from pqaudit.parallel import Batch, batches
 from pqaudit.pipeline import AuditRun, ReadOptions
 
+MOST_FILES: Final = 64
 _POLL_SECONDS: Final = 0.1
 _COUNT_SECONDS: Final = 2.0  # workers are counted again
 _ALONE_SECONDS: Final = 600.0  # without any worker, in the middle of a run
@@ -48,6 +49,7 @@ class ClusterReading:
         pack: each capture comes by itself, as what this function of a module makes of it, pickled. With None partials
             come, merged by the workers.
         tell: called with a sentence about what is going on.
+        most_files: small captures that one task reads.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class ClusterReading:
         taken: Taken,
         tell: Callable[[str], None],
         progress: Callable[[int], None] | None,
+        most_files: int = MOST_FILES,
     ) -> None:
         self._client = client
         self._options = options
@@ -66,6 +69,7 @@ class ClusterReading:
         self._taken = taken
         self._tell = tell
         self._progress = progress
+        self._most_files = most_files
         self._run = f"pqaudit-{uuid4().hex[:12]}"
         self._edition = edition()
         self._events: SimpleQueue[tuple[Node, Any, Any]] = SimpleQueue()
@@ -90,7 +94,7 @@ class ClusterReading:
             ClusterSetupError: the workers cannot do this work.
         """
         self._threads = threads
-        waiting = deque(batches(sources, threads))
+        waiting = deque(batches(sources, threads, most=self._most_files))
         self._numbers = len(waiting)
         tree = Tree(len(waiting), len(waiting) if self._pack is not None else max(FAN_IN, threads))
         with held_interrupts() as interrupted, ThreadPoolExecutor(_FETCHES, "pqaudit-fetch") as fetching:
