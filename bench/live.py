@@ -105,7 +105,8 @@ def ours(load: Load, folder: Path, buffer: int = LEAST_BUFFER) -> Result:
     while thread.is_alive() or time.monotonic() - last < QUIET:
         source.wait(0.1)
         now = time.time()
-        for frame in source.read():
+        frames = source.read()
+        for frame in frames:
             for datagram in decoder.feed(frame):
                 try:
                     message = read_message(datagram)
@@ -113,10 +114,11 @@ def ours(load: Load, folder: Path, buffer: int = LEAST_BUFFER) -> Result:
                     continue
                 watch.add(datagram, message, now)
                 messages += 1
-                last = time.monotonic()
         for _ in watch.findings(now):
             pass
         watch.tick(now)
+        if frames:
+            last = time.monotonic()
         for report in source.reports():
             backlog = max(backlog, report.backlog_octets)
             (interface,) = report.interfaces
