@@ -13,6 +13,7 @@ from pqaudit.capture.octets import RawOctets
 from pqaudit.capture.reader import identify
 from pqaudit.capture.remote import HTTP, Info, asked, located
 from pqaudit.capture.remote_faults import remote_fault
+from pqaudit.capture.remote_page import linked
 from pqaudit.capture.remote_stream import RemoteStream
 from pqaudit.capture.shown import scheme_of
 
@@ -174,16 +175,14 @@ def _entries(
             if real in entered:
                 continue
             entered.add(real)
-            infos = filesystem.ls(path + "/" if http else path or "/", detail=True)
+            infos = linked(path + "/", filesystem) if http else filesystem.ls(path or "/", detail=True)
         except Exception as error:
             if path == base:
                 raise
             report(root + path[len(base) :], remote_fault(error, root))
             continue
         for info in infos:
-            # Pages of HTTP servers have links to anywhere.
-            leads_away = http and _leads_away(info["name"][len(base) + 1 :].rstrip("/"))
-            followed = None if leads_away else _followed(filesystem, info)
+            followed = _followed(filesystem, info)
             if followed is None:
                 continue
             yield followed
@@ -199,10 +198,6 @@ def _followed(filesystem: AbstractFileSystem, info: Info) -> Info | None:
         return {**filesystem.info(info["name"]), "name": info["name"]}
     except OSError:
         return None
-
-
-def _leads_away(relative: str) -> bool:
-    return re.search("[?#]", relative) is not None or any(part in ("", ".", "..") for part in relative.split("/"))
 
 
 def _decided(files: Sequence[Listed], lengths: Sequence[int]) -> dict[str, bool | InputFault]:

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
+from pqaudit.capture import remote_page
 from pqaudit.capture.discover import find_captures
 from pqaudit.capture.note import InputNote
 from pqaudit.capture.stamp import size, stamp
@@ -153,3 +155,28 @@ def test_little_is_held_of_what_has_no_length(web: WebServer) -> None:
         return int(octets) * 1024
 
     assert most(200) - most(1) < 20_000_000
+
+
+def test_names_and_links_of_pages(web: WebServer, tmp_path: Path) -> None:
+    web.folder = tmp_path
+    names = ["a&b.pcap", "sp ace", "ümläut", "q?x", "h#y", "p%41", "<b>", '"', "d/e"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(CLASSICAL.read_bytes())
+    _, run = audited(f"{web.url}/ranges/")
+    assert run.notes == []
+    assert sorted(unquote(file.name) for file in run.files) == sorted(f"{web.url}/ranges/{name}" for name in names)
+    assert len({file.sha256 for file in run.files}) == 1
+
+
+def test_a_page_without_end(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_page, "MOST_PAGE_OCTETS", 1 << 20)
+    web.head, web.flood, web.floods = b"<html>", b'<a href="http://[">x</a>' * 10_000, 100_000
+    assert [note.kind for note in notes_of(f"{web.url}/endless/")] == ["unreadable"]
+
+
+def test_access_by_netrc(web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert notes_of(f"{web.url}/private/{NAMES[0]}") == []

@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self, folder: Path) -> None:
         names = sorted(each.name + ("/" if each.is_dir() else "") for each in folder.iterdir())
         links = "".join(f'<a href="{quote(name)}">{html.escape(name)}</a>\n' for name in names)
-        page = f'<a href="?C=N;O=D">Name</a> <a href="../">up</a> <a href="./">here</a>\n{links}'.encode()
+        page = f'<a href="?C=N;O=D">Name</a> <a href="../">up</a> <a href="./">here</a> <a href="http://[">broken</a>\n{links}'.encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(page)))
