@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from io import RawIOBase
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pqaudit.sensor.log import Log
     from pqaudit.sensor.loop import Sink
     from pqaudit.sensor.notify import Notifier
+    from pqaudit.sensor.sinks import LineSink
     from pqaudit.sensor.status import Status
     from pqaudit.sensor.view import LiveView
 
@@ -236,8 +236,11 @@ def command(
     folder = state or _default_state()
     if spool.folder is None:
         spool = spool.in_folder(folder / "spool")
-    if output is None and connection is None and not sys.stdout.isatty():
+    if output is None and connection is None and (sys.stdout is None or not sys.stdout.isatty()):
         output = "-"
+    if output == "-" and sys.stdout is None:
+        raise click.UsageError("standard output is closed; name another --output")
+    _fill_standard_streams()
     code = _run(
         options,
         counted,
@@ -280,7 +283,7 @@ def _run(
     from pqaudit.sensor.loop import NOT_KEPT, Sensor
     from pqaudit.sensor.metrics import MetricsError, MetricsServer
     from pqaudit.sensor.notify import Notifier
-    from pqaudit.sensor.sinks import AllSinks, LineSink, SpoolSink
+    from pqaudit.sensor.sinks import AllSinks, SpoolSink
     from pqaudit.sensor.source import CaptureEndedError
     from pqaudit.sensor.view import LiveView
     from pqaudit.sensor.watch import Timing, Watch
@@ -326,13 +329,15 @@ def _run(
             status.server = connection.url
             sinks.append(SpoolSink(delivering.shipment))
         if output is not None:
-            sinks.append(LineSink(stack.enter_context(_opened(output)), output))
+            sinks.append(stack.enter_context(closing(_lines_to(output))))
         if metrics is not None:
             try:
                 stack.enter_context(MetricsServer(metrics, status))
             except MetricsError as error:
                 raise click.UsageError(str(error)) from error
-        view = stack.enter_context(LiveView(status, rulebook.registry)) if sys.stderr.isatty() else None
+        # Lines of findings on the same terminal would tear the view apart.
+        alone = output != "-" or not sys.stdout.isatty()
+        view = stack.enter_context(LiveView(status, rulebook.registry)) if sys.stderr.isatty() and alone else None
         log = None if view is not None else Log(sys.stderr, quiet)
         watch = Watch(
             rulebook,
@@ -472,19 +477,34 @@ class _Chores:
 
 
 def _stopping() -> Event:
-    """Set by SIGTERM and by Ctrl-C: both mean an orderly end."""
+    """Set by SIGTERM, by Ctrl-C and by a terminal that goes: all mean an orderly end."""
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    if sys.platform != "win32":
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(signal.SIGHUP, lambda *_: stopping.set())
+        # Who asks for metrics or reads the log may go away: an error of one writing, and not the end of the process.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return stopping
 
 
-@contextmanager
-def _opened(output: str) -> Iterator[RawIOBase]:
+def _fill_standard_streams() -> None:
+    """Streams that were closed lead nowhere: no file or socket of ours must get the number of one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _lines_to(output: str) -> LineSink:
+    from pqaudit.sensor.sinks import LineSink
+
     try:
-        # Unbuffered: see LineSink.
-        with open(1 if output == "-" else output, "ab", buffering=0, closefd=output != "-") as file:
-            yield file
+        return LineSink(output)
     except OSError as error:
         raise click.UsageError(f"cannot write {output}: {error.strerror}") from error
 

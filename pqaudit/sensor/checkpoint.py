@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import sqlite3
+import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pqaudit.durable import LaterFileError, open_database, transaction
+from pqaudit.finding.document import Document
+from pqaudit.outputs.jsonl import line_of
 from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
 from pqaudit.sa.group import Group
 from pqaudit.sa.record import RecordError, from_record, to_record
 from pqaudit.sensor.tracked import Key, Tier, Tracked
+
+if sys.platform != "win32":
+    import fcntl
 
 FILE_NAME = "sensor.sqlite3"
 _SCHEMA = 1
@@ -27,6 +35,7 @@ CREATE TABLE IF NOT EXISTS followed (
     version INTEGER NOT NULL, spi BLOB NOT NULL, tier INTEGER NOT NULL, last REAL NOT NULL, emitted TEXT NOT NULL,
     body BLOB NOT NULL, PRIMARY KEY (version, spi)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS waiting (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value REAL NOT NULL);
 """
 
@@ -41,17 +50,21 @@ class CheckpointError(Exception):
 class Checkpoint:
     """A file of what is followed, changed in transactions: after SIGKILL it holds the state of the last one.
 
+    One process at a time has it.
+
     Args:
         folder: made when missing.
 
     Raises:
-        CheckpointError: it cannot be made, or belongs to a later version.
+        CheckpointError: it cannot be made, is in use, or belongs to a later version.
     """
 
     def __init__(self, folder: Path) -> None:
         self.unreadable = 0
+        self._written: list[Document] = []  # of those that wait
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _locked(folder)
             self._database, self.damaged = open_database(
                 folder / FILE_NAME,
                 _TABLES,
@@ -86,20 +99,39 @@ class Checkpoint:
 
     def evidence(self, key: Key) -> Group:
         """The evidence of one SPI; a row that is missing or damaged gives none, and is counted in ``unreadable``."""
-        row = self._database.execute("SELECT body FROM followed WHERE version = ? AND spi = ?", key).fetchone()
         group = Group(*key)
         try:
+            row = self._database.execute("SELECT body FROM followed WHERE version = ? AND spi = ?", key).fetchone()
             if row is None:
                 raise RecordError("the row is missing")
             unpacked = zlib.decompressobj().decompress(row[0], _MOST_OCTETS)
             _fill(group, json.loads(unpacked))
-        except (RecordError, zlib.error, ValueError, TypeError, KeyError):
+        except (sqlite3.Error, RecordError, zlib.error, ValueError, TypeError, KeyError):
             self.unreadable += 1
             return Group(*key)
         return group
 
-    def save(self, rows: Iterable[Row], ended: Iterable[Key], now: float) -> None:
+    def waiting(self) -> list[Document]:
+        """Findings that the sensor before this one had decided and could not tell, oldest first."""
+        found = []
+        for (body,) in self._database.execute("SELECT body FROM waiting ORDER BY number"):
+            try:
+                found.append(json.loads(zlib.decompressobj().decompress(body, _MOST_OCTETS)))
+            except (zlib.error, ValueError, TypeError):
+                self.unreadable += 1
+        return found
+
+    def save(
+        self, rows: Iterable[Row], ended: Iterable[Key], now: float, waiting: Sequence[Document] | None = None
+    ) -> None:
         """Write what changed and forget what ended, in one transaction.
+
+        Args:
+            rows: what changed.
+            ended: what is followed no longer.
+            now: second of the wall clock.
+            waiting: findings that are decided and not told: those of the last call, more behind them, or others; None
+                for those of the last call.
 
         Raises:
             sqlite3.Error: it could not be written, a full disk for one; the state before stands.
@@ -109,12 +141,45 @@ class Checkpoint:
             database.executemany("DELETE FROM followed WHERE version = ? AND spi = ?", list(ended))
             database.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?, ?, ?)", rows)
             database.execute("INSERT OR REPLACE INTO notes VALUES ('alive', ?)", (now,))
+            if waiting is not None:
+                self._save_waiting(waiting)
+        if waiting is not None:
+            self._written = list(waiting)
+
+    def _save_waiting(self, waiting: Sequence[Document]) -> None:
+        written = len(self._written)
+        if (
+            not written
+            or written > len(waiting)
+            or any(a is not b for a, b in zip(self._written, waiting, strict=False))
+        ):
+            self._database.execute("DELETE FROM waiting")
+            written = 0
+        packed = ((zlib.compress(line_of(finding).encode(), _COMPRESSION),) for finding in waiting[written:])
+        self._database.executemany("INSERT INTO waiting (body) VALUES (?)", packed)
 
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._database.close()
+        os.close(self._lock)
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor that keeps others out for as long as it is open. Raises OSError or CheckpointError."""
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, "there is no live capture on Windows")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CheckpointError(f"another sensor uses the state in {folder}; give each its own --state") from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def row_of(key: Key, tracked: Tracked, group: Group) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event
@@ -25,7 +26,8 @@ NOT_ANALYSED: Final = "frames-not-analysed-at-the-end"
 _TURN_SECONDS = 0.25  # longest wait, so that whoever shows the status is not kept waiting
 _JUMP_SECONDS = 2.0  # by which the wall clock may run off the monotonic one in one turn; time servers slew far less
 _LAST_SECONDS = 5.0  # for frames that are there when the end comes; service managers wait some 30
-_MOST_PENDING = 10_000  # findings kept in memory while the disk does not take them
+_MOST_PENDING = 10_000  # findings kept while the output does not take them
+_RETRY_SECONDS = 1.0  # between two offers of all that wait
 
 
 class Sink(Protocol):
@@ -35,12 +37,20 @@ class Sink(Protocol):
         """Take findings.
 
         Raises:
-            SinkError: not now; all of them will be offered again.
+            SinkError: not now; all of them will be offered again, unless it is said not to pass.
         """
 
 
 class SinkError(Exception):
-    """Findings could not be taken: one sentence."""
+    """Findings could not be taken: one sentence.
+
+    Attributes:
+        passing: waiting may help.
+    """
+
+    def __init__(self, message: str, *, passing: bool = True) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Sensor:
@@ -80,7 +90,8 @@ class Sensor:
         self._turned = turned
         self._told = told
         self._said = said
-        self._pending: list[Document] = []
+        self._pending = watch.waiting()
+        self._offered_at: float | None = None  # when the sink refused last
         self._not_ike = 0
         self._lost_findings = 0
         self._left_over = 0
@@ -97,7 +108,8 @@ class Sensor:
         try:
             self._status.ready = True
             while not self._stopping.is_set():
-                due = self._watch.next_due
+                # When no more findings can wait, none is due.
+                due = self._watch.next_due if len(self._pending) < _MOST_PENDING else None
                 self._source.wait(min(_TURN_SECONDS, max(0.0, due - time.time())) if due is not None else _TURN_SECONDS)
                 self._turn()
         finally:
@@ -110,9 +122,8 @@ class Sensor:
         self._hear_reports()
         self._take(self._source.read(), now)
         self._tell(now)
-        if not self._pending:
-            # Only now: what the checkpoint calls told must be on disk.
-            self._watch.tick(now)
+        # Only now: what the checkpoint calls told must be on disk, or be among what it has waiting.
+        self._watch.tick(now, self._pending)
         self._keep_status()
         self._turned()
 
@@ -134,21 +145,28 @@ class Sensor:
         self._status.messages += 1
         self._watch.add(datagram, message, now)
 
-    def _tell(self, now: float) -> None:
+    def _tell(self, now: float, *, at_once: bool = False) -> None:
         if len(self._pending) < _MOST_PENDING:
             self._pending += self._watch.findings(now)
-        if not self._pending:
+        moment = time.monotonic()
+        patient = self._offered_at is not None and moment - self._offered_at < _RETRY_SECONDS
+        if not self._pending or (patient and not at_once):
             return
         try:
             self._sink.add(self._pending)
         except SinkError as error:
             if self._sink_trouble is None:
-                self._say(f"findings cannot be kept: {error}; they wait in memory")
+                what = "they wait" if error.passing else "the sensor ends"
+                self._say(f"findings cannot be kept: {error}; {what}")
             self._sink_trouble = str(error)
+            self._offered_at = moment
+            if not error.passing:
+                self._stopping.set()
             return
         if self._sink_trouble is not None:
             self._say("findings are kept again")
             self._sink_trouble = None
+            self._offered_at = None
         told, self._pending = self._pending, []
         status = self._status
         for finding in told:
@@ -180,16 +198,18 @@ class Sensor:
         status.beat = time.monotonic()
         status.sas = len(watch.table)
         status.half_open = watch.table.unanswered
-        status.counters.clear()
-        status.counters.update(self._decoders.counters)
-        status.counters.update(watch.counters)
-        status.counters.update(watch.table.counters)
-        if self._not_ike:
-            status.counters[NOT_IKE] = self._not_ike
-        if self._left_over:
-            status.counters[NOT_ANALYSED] = self._left_over
-        if self._lost_findings:
-            status.counters[NOT_KEPT] = self._lost_findings
+        counters = Counter(self._decoders.counters)
+        counters.update(watch.counters)
+        counters.update(watch.table.counters)
+        for name, count in (
+            (NOT_IKE, self._not_ike),
+            (NOT_ANALYSED, self._left_over),
+            (NOT_KEPT, self._lost_findings),
+        ):
+            if count:
+                counters[name] = count
+        # At once: to whom asks for metrics meanwhile, none of them may seem to have begun anew.
+        status.counters = counters
         if watch.trouble != self._save_trouble:
             self._save_trouble = watch.trouble
             trouble = watch.trouble
@@ -212,12 +232,11 @@ class Sensor:
                 self._left_over += len(frames)
         for datagram in self._decoders.flush():
             self._add(datagram, now)
-        self._tell(now)
+        self._tell(now, at_once=True)
+        self._watch.save(now, self._pending)
         if self._pending:
-            # They would be missing for good: the checkpoint must not call them told.
             self._lost_findings += len(self._pending)
-            self._say(f"{len(self._pending)} findings could not be kept")
-        else:
-            self._watch.save(now)
+            what = "could not be kept" if self._watch.trouble else "could not be told; they will be at the next start"
+            self._say(f"{len(self._pending)} findings {what}")
         self._watch.close()
         self._keep_status()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
-from io import RawIOBase
+from contextlib import suppress
+from io import FileIO
 
 from pqaudit.elastic.shipment import Shipment
 from pqaudit.elastic.spool import SpoolError
@@ -30,26 +32,87 @@ class SpoolSink:
 class LineSink:
     """Findings as JSON lines; they are with the reader, or on disk, when ``add`` returns.
 
+    A file that was renamed or deleted, as those do that rotate logs, is made anew. A line that could be written only in
+    part does not stay.
+
     Args:
-        out: an unbuffered file, so that nothing is left to be written when the disk has room again or never.
-        name: how it is called in messages.
+        output: where to; ``-`` is standard output.
+
+    Raises:
+        OSError: it cannot be opened.
     """
 
-    def __init__(self, out: RawIOBase, name: str) -> None:
-        self._out = out
-        self._name = name
+    def __init__(self, output: str) -> None:
+        self._name = output
+        self._out = self._opened()
 
     def add(self, findings: Sequence[Document]) -> None:
         """Write findings."""
         lines = "".join(map(line_of, findings)).encode()
         try:
-            left = memoryview(lines)
-            while left:
-                left = left[self._out.write(left) or 0 :]
-            if self._out.seekable():
-                os.fsync(self._out.fileno())
+            if self._is_elsewhere():
+                self._out.close()
+                self._out = self._opened()
+            self._write(lines)
+        except BrokenPipeError as error:
+            # Of a named pipe the next reader may come; standard output has no other.
+            raise SinkError(f"who read {self._name} is gone", passing=self._name != "-") from error
         except OSError as error:
             raise SinkError(f"{self._name} cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file; standard output stays open."""
+        self._out.close()
+
+    def _opened(self) -> FileIO:
+        # Unbuffered, so that nothing is left to be written when the disk has room again or never.
+        if self._name == "-":
+            return FileIO(1, "a", closefd=False)
+        out = FileIO(self._name, "a")
+        if _is_regular(out) and _is_torn(self._name):
+            out.write(b"\n")
+        return out
+
+    def _is_elsewhere(self) -> bool:
+        """The name no longer stands for the file that is open."""
+        if self._name == "-":
+            return False
+        if self._out.closed:
+            return True
+        try:
+            return not os.path.samestat(os.stat(self._name), os.fstat(self._out.fileno()))
+        except FileNotFoundError:
+            return True
+
+    def _write(self, lines: bytes) -> None:
+        out = self._out
+        before = os.fstat(out.fileno()).st_size
+        left = memoryview(lines)
+        try:
+            while left:
+                left = left[out.write(left) or 0 :]
+            if _is_regular(out):
+                os.fsync(out.fileno())
+        except OSError:
+            written = len(lines) - len(left)
+            # All lines will be offered again. Nothing is taken back when somebody else writes there too.
+            if written and _is_regular(out) and os.fstat(out.fileno()).st_size == before + written:
+                with suppress(OSError):
+                    out.truncate(before)
+            raise
+
+
+def _is_regular(file: FileIO) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def _is_torn(path: str) -> bool:
+    """Whoever wrote last was killed amid a line."""
+    with suppress(OSError), open(path, "rb") as file:  # it may not be allowed to read it
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    return False
 
 
 class AllSinks:

@@ -6,7 +6,7 @@ import heapq
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count, islice
@@ -35,12 +35,15 @@ CLOCK_JUMPED: Final = "clock-jumped"
 ATTEMPTS_NOT_REPORTED: Final = "attempts-not-reported"
 TIMED_OUT: Final = "sas-timed-out"
 NOT_SAVED: Final = "checkpoints-not-written"
+NOT_READ: Final = "checkpoint-rows-not-read"
 REKEYS_FORGOTTEN: Final = "peers-rekeying-forgotten"
 
 _MOST_PAIRS = 100_000  # of peers whose rekeying is remembered
 _MOST_LOOKS = 2_000  # SAs looked at in one turn: as many as can come in one, so that findings do not lag behind
 _MOST_COOLED = 5_000  # SAs whose evidence is let go in one turn: more than can come in one, so that it keeps up
+_CROWDED = 1_000  # old entries of the agenda that are let be, beside some for each SA
 _NANOSECONDS = 1_000_000_000
+_SAVE_SHARE = 20  # of the time, one part for checkpoints
 _MATERIAL_OCTETS = 8
 _SEEN_TO_RUN = b"\x01"
 _NOT_SEEN_TO_RUN = b"\x00"
@@ -61,7 +64,7 @@ class Timing:
             later response is still joined to what the attempt left.
         half_open: without traffic after the response, after which an SA counts as given up.
         idle: without any packet after which an SA counts as ended. Peers that are alive show it more often than daily.
-        save: between checkpoints.
+        save: between checkpoints at most.
         quiet: without a packet after which the evidence of an SA leaves memory for the checkpoint.
     """
 
@@ -118,6 +121,7 @@ class Watch:
         self._hot: dict[Key, None] = {}  # with evidence in memory, longest unused first
         self.trouble: str | None = None
         self._saved_at = now
+        self._save_took = 0.0
         self._attempts = attempts_per_second
         self._allowance = attempts_per_second
         self._allowed_at = now
@@ -167,6 +171,8 @@ class Watch:
         group = tracked.group
         if group is None:
             group = tracked.group = self._checkpoint.evidence(key)
+            if self._checkpoint.unreadable:
+                self.counters[NOT_READ] = self._checkpoint.unreadable
         self._hot.pop(key, None)
         self._hot[key] = None
         return group
@@ -175,6 +181,14 @@ class Watch:
         tracked.due = due
         # Of those due at one moment the one that spoke first comes first: an SA before the one it was rekeyed to.
         heapq.heappush(self._agenda, (due, next(self._order), key))
+        if len(self._agenda) > 4 * len(self.table) + _CROWDED:
+            # One that is put off leaves its old entry behind, which for an idle SA lies a day ahead.
+            self._agenda = [entry for entry in self._agenda if self._is_valid(entry)]
+            heapq.heapify(self._agenda)
+
+    def _is_valid(self, entry: tuple[float, int, Key]) -> bool:
+        tracked = self.table.get(entry[2])
+        return tracked is not None and tracked.due == entry[0]
 
     # -- findings out --------------------------------------------------------------------------------------------
 
@@ -296,19 +310,29 @@ class Watch:
 
     # -- memory and disk -----------------------------------------------------------------------------------------
 
-    def tick(self, now: float) -> None:
+    def waiting(self) -> list[Document]:
+        """Findings that were decided before the start, and not told."""
+        return self._checkpoint.waiting()
+
+    def tick(self, now: float, waiting: Sequence[Document] = ()) -> None:
         """Save what changed when it is time, in a slice of it when there is much; let evidence go that is saved."""
-        if now - self._saved_at >= self._timing.save:
-            self.save(now, budget=self._timing.save / 4)
+        pause = self._timing.save
+        if self._unsaved or self._ended:
+            # The sooner, the less an end at any moment costs; where there is much to save, less often.
+            pause = min(pause, self._save_took * _SAVE_SHARE)
+        if now - self._saved_at >= pause:
+            self.save(now, waiting, budget=self._timing.save / 4)
         self._cool(now)
 
-    def save(self, now: float, budget: float | None = None) -> None:
+    def save(self, now: float, waiting: Sequence[Document] = (), budget: float | None = None) -> None:
         """Write what changed to the checkpoint; with a ``budget`` in seconds as much as can be packed in that time.
 
-        SAs that were answered come first. A disk that does not take it is counted and tried again.
+        SAs that were answered come first. A disk that does not take it is counted and tried again. ``waiting`` are all
+        findings that were given here and are not told yet: the next sensor has them from the checkpoint.
         """
         self._saved_at = now
-        deadline = None if budget is None else monotonic() + budget
+        began = monotonic()
+        deadline = None if budget is None else began + budget
         changed: list[Tracked] = []
         rows: list[Row] = []
         for key in self._in_order_of_worth():
@@ -320,11 +344,13 @@ class Watch:
             if deadline is not None and monotonic() > deadline:
                 break
         try:
-            self._checkpoint.save(rows, self._ended, now)
+            self._checkpoint.save(rows, self._ended, now, waiting)
         except sqlite3.Error as error:
             self.counters[NOT_SAVED] += 1
             self.trouble = str(error)
             return
+        finally:
+            self._save_took = monotonic() - began
         self.trouble = None
         self._ended.clear()
         for row, tracked in zip(rows, changed, strict=True):

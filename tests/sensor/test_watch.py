@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +18,9 @@ from pqaudit.decode.datagram import Datagram
 from pqaudit.decode.decoder import Decoder
 from pqaudit.finding.document import Document
 from pqaudit.pipeline import read_message
-from pqaudit.sensor.checkpoint import Checkpoint
+from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
 from pqaudit.sensor.tracked import EVICTED, REFUSED
-from pqaudit.sensor.watch import ATTEMPTS_NOT_REPORTED, CLOCK_JUMPED, REKEYS_FORGOTTEN, Timing, Watch
+from pqaudit.sensor.watch import ATTEMPTS_NOT_REPORTED, CLOCK_JUMPED, NOT_READ, REKEYS_FORGOTTEN, Timing, Watch
 from tests import build as b
 from tests.conftest import SAMPLES, audit, rulebook_cached
 
@@ -38,10 +39,12 @@ def datagrams(*names: str) -> Iterator[Datagram]:
 class Sensor:
     """A watch with its clock; the folder outlives it."""
 
-    def __init__(self, folder: Path, now: float = START, most: int = 1000, **more: Any) -> None:
+    def __init__(
+        self, folder: Path, now: float = START, most: int = 1000, timing: Timing = TIMING, **more: Any
+    ) -> None:
         self.now = now
         self.checkpoint = Checkpoint(folder)
-        self.watch = Watch(rulebook_cached(), "test", most, self.checkpoint, now, timing=TIMING, **more)
+        self.watch = Watch(rulebook_cached(), "test", most, self.checkpoint, now, timing=timing, **more)
 
     def feed(self, *messages: Datagram) -> None:
         for datagram in messages:
@@ -60,6 +63,7 @@ class Sensor:
 
     def killed(self) -> None:
         self.checkpoint._database.close()
+        os.close(self.checkpoint._lock)
 
 
 def core(finding: Document) -> dict[str, Any]:
@@ -276,4 +280,56 @@ def test_rows_of_a_checkpoint_are_not_believed(tmp_path: Path) -> None:
     sensor.checkpoint._database.execute("UPDATE followed SET body = x'00112233'")
     sensor.feed(*messages[2:])
     sensor.after(5)
-    assert sensor.checkpoint.unreadable == 1
+    assert sensor.watch.counters[NOT_READ] == 1
+
+
+def test_an_sa_that_is_seen_again_and_again_takes_no_more_memory(tmp_path: Path) -> None:
+    """Peers ask each other whether they live, for months; what is due is put off each time."""
+    sensor = Sensor(tmp_path, timing=Timing())
+    messages = list(datagrams("hybrid_x25519_mlkem768.pcap"))
+    sensor.feed(*messages)
+    sensor.after(5)
+    for _ in range(1500):
+        sensor.feed(messages[-1])
+        sensor.now += Timing().review + 1
+        list(sensor.watch.findings(sensor.now))
+    assert len(sensor.watch.table) == 1
+    assert len(sensor.watch._agenda) <= 1010
+
+
+def test_an_end_at_any_moment_makes_no_finding_told_twice(tmp_path: Path) -> None:
+    """What was told is in the checkpoint at once while there is little to do."""
+    sensor = Sensor(tmp_path)
+    sensor.feed(*datagrams("hybrid_x25519_mlkem768.pcap"))
+    while not (told := list(sensor.watch.findings(sensor.now))):
+        sensor.watch.tick(sensor.now)
+        sensor.now += 0.1
+    sensor.watch.tick(sensor.now)
+    sensor.killed()
+    assert len(told) == 1
+    assert Sensor(tmp_path, sensor.now).after(120) == []
+
+
+def test_findings_that_wait_outlive_the_sensor(tmp_path: Path) -> None:
+    sensor = Sensor(tmp_path)
+    sensor.feed(*datagrams("hybrid_x25519_mlkem768.pcap"))
+    waiting = sensor.after(2)
+    sensor.watch.save(sensor.now, waiting)
+    sensor.feed(*datagrams("classical_x25519.pcap"))
+    waiting += sensor.after(2)
+    assert len(waiting) == 2
+    sensor.watch.save(sensor.now, waiting)
+    sensor.killed()
+    sensor = Sensor(tmp_path, sensor.now)
+    assert sensor.watch.waiting() == waiting
+    sensor.watch.save(sensor.now, [])
+    sensor.killed()
+    assert Sensor(tmp_path, sensor.now).watch.waiting() == []
+
+
+def test_a_state_belongs_to_one_sensor_at_a_time(tmp_path: Path) -> None:
+    first = Checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="another sensor"):
+        Checkpoint(tmp_path)
+    first.close()
+    Checkpoint(tmp_path).close()
