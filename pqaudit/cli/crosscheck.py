@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.number_range import NumberRange
 from pqaudit.cli.reading import opened_output, port_option, rules_option, tunnels_option
 from pqaudit.cli.signals import ending_in_order
 
@@ -41,7 +42,7 @@ _WIDTH_WITHOUT_TERMINAL = 200
 @click.option("--rows", type=click.IntRange(0), default=100, show_default=True, help="Differences shown in the table.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=NumberRange(min=0.1),
     default=60.0,
     show_default=True,
     metavar="SECONDS",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.number_range import NumberRange
 from pqaudit.cli.server_options import server_failure
 from pqaudit.elastic.connection import Connection
 from pqaudit.outputs.escape import printable
@@ -71,7 +72,7 @@ def spool_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--spool-age",
             "spool_days",
-            type=click.FloatRange(0, min_open=True),
+            type=NumberRange(0, min_open=True),
             default=30.0,
             show_default=True,
             metavar="DAYS",
@@ -79,7 +80,7 @@ def spool_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--patience",
-            type=click.FloatRange(0),
+            type=NumberRange(0),
             default=30.0,
             show_default=True,
             metavar="SECONDS",

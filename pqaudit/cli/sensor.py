@@ -18,6 +18,7 @@ import click
 
 from pqaudit.cli.delivering import Delivering, SpoolOptions, spool_options
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.number_range import NumberRange
 from pqaudit.cli.reading import custom_rules, port_option, rulebook_or_exit, rules_option
 from pqaudit.cli.server_options import ServerOptions, connection_options, connection_or_exit
 
@@ -101,7 +102,7 @@ _EXPIRY_SECONDS = 60.0
 @click.option(
     "--ring-age",
     "ring_hours",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     metavar="HOURS",
     help="Longest time that packets are kept there.  [default: as long as there is room]",
 )
@@ -111,7 +112,7 @@ _EXPIRY_SECONDS = 60.0
 @click.option(
     "--idle",
     "idle_hours",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     default=25.0,
     show_default=True,
     metavar="HOURS",
@@ -428,7 +429,9 @@ class _Chores:
             self.ask()
             if self._view is not None:
                 self._view.update()
-            self._notifier.alive(status)
+            if not status.capture_hangs:
+                # Otherwise the service manager is to begin anew.
+                self._notifier.alive(status)
         if self._is_due("summary", now, _SUMMARY_SECONDS) and self._log is not None:
             self._log.summary(status)
         if self._is_due("spool", now, _EXPIRY_SECONDS) and delivering is not None:

@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.number_range import NumberRange
 from pqaudit.elastic.connection import Connection, ConnectionSettingsError, Engine, secret_from_file
 from pqaudit.elastic.errors import ServerError
 
@@ -121,7 +122,7 @@ def connection_options(
         click.option(
             "--timeout",
             f"{_PREFIX}timeout",
-            type=click.FloatRange(0, _LONGEST_TIMEOUT, min_open=True),
+            type=NumberRange(0, _LONGEST_TIMEOUT, min_open=True),
             default=_DEFAULT_TIMEOUT,
             show_default=True,
             metavar="SECONDS",

@@ -95,6 +95,7 @@ class Sensor:
         self._not_ike = 0
         self._lost_findings = 0
         self._left_over = 0
+        self._capture_hung = False
         self._sink_trouble: str | None = None
         self._save_trouble: str | None = None
         self._clock = (time.time(), time.monotonic())
@@ -106,6 +107,7 @@ class Sensor:
             CaptureEndedError: the capturing process is gone. All that arrived is kept as for an orderly end.
         """
         try:
+            self._status.reported = time.monotonic()
             self._status.ready = True
             while not self._stopping.is_set():
                 # When no more findings can wait, none is due.
@@ -125,6 +127,9 @@ class Sensor:
         # Only now: what the checkpoint calls told must be on disk, or be among what it has waiting.
         self._watch.tick(now, self._pending)
         self._keep_status()
+        if self._status.capture_hangs is not self._capture_hung:
+            self._capture_hung = not self._capture_hung
+            self._say(f"the capturing process {'hangs' if self._capture_hung else 'goes on'}")
         self._turned()
 
     def _take(self, frames: list[Frame], now: float) -> None:
@@ -178,6 +183,7 @@ class Sensor:
     def _hear_reports(self) -> None:
         for report in self._source.reports():
             self._status.capture = report
+            self._status.reported = time.monotonic()
             for interface, loss in report.losses:
                 self._watch.lost(interface, loss)
             for note in report.notes:

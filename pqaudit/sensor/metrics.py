@@ -6,10 +6,11 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterable
-from threading import Thread
+from socketserver import TCPServer, ThreadingMixIn
+from threading import BoundedSemaphore, Thread
 from types import TracebackType
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,6 +24,7 @@ OLDEST_BEAT = 15.0
 """Seconds after which a loop that did not turn counts as hanging."""
 
 _LOOPBACK = "127.0.0.1"
+_MOST_CLIENTS = 16  # answered at a time
 _JSON = ("Content-Type", "application/json")
 
 
@@ -63,11 +65,10 @@ class MetricsServer:
             return [b"/metrics and /healthz are here\n"]
 
         try:
-            self._server = make_server(
-                host, int(port), answer, server_class=_server_class(host), handler_class=_Handler
-            )
+            self._server = (_SixServer if ":" in host else _Server)((host, int(port)), _Handler)
         except OSError as error:
             raise MetricsError(f"metrics cannot be served on {address}: {error.strerror}") from error
+        self._server.set_app(answer)
         self._thread = Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     @property
@@ -92,10 +93,47 @@ def health(status: Status) -> str | None:
         return "the sensor is not ready"
     if time.monotonic() - status.beat > OLDEST_BEAT:
         return "the loop hangs"
+    if status.capture_hangs:
+        return "the capturing process hangs"
     capture = status.capture
     if capture is not None and all(each.state is not DeviceState.UP for each in capture.interfaces):
         return "no interface is up"
     return None
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers some at a time, so that who connects and asks nothing keeps nobody from asking."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        self._free = BoundedSemaphore(_MOST_CLIENTS)
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """As the base, which would look for a name of the address."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room for one more; who is not answered is hung up on."""
+        return self._free.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up or fall silent: the log is the sensor's."""
+
+
+class _SixServer(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -103,16 +141,6 @@ class _Handler(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the log is the sensor's."""
-
-
-def _server_class(host: str) -> type[WSGIServer]:
-    if ":" not in host:
-        return WSGIServer
-
-    class Six(WSGIServer):
-        address_family = socket.AF_INET6
-
-    return Six
 
 
 class _StatusCollector(Collector):
@@ -168,7 +196,7 @@ class _StatusCollector(Collector):
             yield _labelled(name, text, "interface", dict(zip((i.name for i in interfaces), values, strict=True)))
         up = GaugeMetricFamily("pqaudit_interface_up", "1 while the interface can give frames.", labels=["interface"])
         for each in interfaces:
-            up.add_metric([each.name], int(each.state is DeviceState.UP))
+            up.add_metric([each.name], int(each.state is DeviceState.UP and not status.capture_hangs))
         yield up
         yield _gauge("pqaudit_backlog_bytes", "Frames that wait for the analysis.", capture.backlog_octets)
         if capture.ring is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
@@ -9,6 +10,9 @@ from pqaudit.finding.document import Document
 from pqaudit.sensor.source import CaptureReport, InterfaceReport
 
 LATEST = 20
+
+OLDEST_REPORT = 15.0
+"""Seconds after which a capturing process that reports nothing counts as hanging."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class Status:
         ready: the interfaces are open and the loop runs.
         beat: seconds of the monotonic clock at which the loop last turned; old when it hangs.
         capture: the last report of the capturing process, or None before the first.
+        reported: seconds of the monotonic clock at which it came; one comes every second.
         frames, messages: frames that reached the analysis, and IKE messages found in them.
         sas, half_open: SAs in the table, and how many of them wait for a response.
         findings: emitted, by verdict; an SA whose finding changed is counted again.
@@ -65,6 +70,7 @@ class Status:
     ready: bool = False
     beat: float = 0.0
     capture: CaptureReport | None = None
+    reported: float = 0.0
     frames: int = 0
     messages: int = 0
     sas: int = 0
@@ -80,3 +86,8 @@ class Status:
     trouble: str | None = None
     exposure: ExposureStatus | None = None
     notes: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=LATEST))
+
+    @property
+    def capture_hangs(self) -> bool:
+        """The capturing process is there and has fallen silent: what it last said is no longer so."""
+        return self.ready and time.monotonic() - self.reported > OLDEST_REPORT

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +132,46 @@ def test_standard_streams_that_are_closed(closed: tuple[int, ...], code: int, li
     finally:
         process.kill()
         process.wait()
+
+
+def test_clients_of_the_metrics_that_are_silent_keep_nobody_from_asking(link: Link, tmp_path: Path) -> None:
+    port = free_port()
+    with RunningSensor(tmp_path, link.watched, options=("--metrics", port)) as sensor:
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=3) as answer:
+            assert answer.status == 200
+        silent[0].sendall(b"GET /" + b"a" * 70_000)  # more than is read: it is told so, and does not listen
+        for each in silent:
+            each.close()
+        sensor.stop()
+    for line in sensor.log.read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_capturing_process_that_hangs_is_bad_health(link: Link, tmp_path: Path) -> None:
+    port = free_port()
+
+    def health() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
+                return str(answer.read())
+        except urllib.error.HTTPError as error:
+            return str(error.read())
+
+    with RunningSensor(tmp_path, link.watched, options=("--metrics", port)) as sensor:
+        (child,) = Path(f"/proc/{sensor.process.pid}/task/{sensor.process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGSTOP)
+        sensor.until(lambda: "the capturing process hangs" in sensor.log.read_text(), "the note that it hangs")
+        assert "the capturing process hangs" in health()
+        os.kill(int(child), signal.SIGCONT)
+        sensor.until(lambda: '"ok": true' in health(), "good health")
+        sensor.stop()
+    assert "the capturing process goes on" in sensor.log.read_text()
+
+
+@pytest.mark.parametrize("option", ["--idle", "--ring-age", "--spool-age"])
+def test_what_is_no_number_is_refused(option: str) -> None:
+    command = [sys.executable, "-m", "pqaudit", "sensor", "-i", "nosuch0", option, "nan"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 2
+    assert "not a valid number" in done.stderr
