@@ -1,6 +1,6 @@
 """The report as PDF, to be printed and filed: the page of the form html, laid out by WeasyPrint.
 
-It has fewer rows than the page, as laying out takes about a tenth of a second and some MB for each of them.
+It has fewer rows than the page, as laying out takes about a tenth of a second and 1 MB for each of them.
 """
 
 from __future__ import annotations
