@@ -26,14 +26,16 @@ _SETUP = """
 set -e
 mount --make-rprivate /
 mount -o remount,bind,ro /
-for folder in /run /tmp /var/lib /var/tmp; do mount -t tmpfs -o mode=755 tmpfs $folder; done
-chmod 1777 /tmp /var/tmp
+mount -t tmpfs -o mode=755 tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /run/lock {units}/{unit}.d /run/pq/python /run/pq/packages /run/pq/repository /run/pq/bin
 mount --bind {python} /run/pq/python
 mount --bind {packages} /run/pq/packages
 mount --bind {repository} /run/pq/repository
-cp {repository}/packaging/systemd/{unit} {units}/
+# Only now: the repository may lie there.
+for folder in /tmp /var/lib /var/tmp; do mount -t tmpfs -o mode=755 tmpfs $folder; done
+chmod 1777 /tmp /var/tmp
+cp /run/pq/repository/packaging/systemd/{unit} {units}/
 printf '#!/bin/sh\\nexec /run/pq/python/bin/python{version} -m pqaudit "$@"\\n' > /run/pq/bin/pqaudit
 chmod 755 /run/pq/bin/pqaudit
 printf '%s' "$DROP_IN" > {units}/{unit}.d/test.conf
