@@ -22,7 +22,7 @@ def _list(item: str) -> str:
 
 _FRAME = rf'"file":{_TEXT},"frame":{_NUMBER}'
 _EVENT = (
-    rf'\{{"id":"([^"\\]{{1,512}})","start":"{_TIME}","end":"({_TIME})","kind":"state","category":\["network"\],'
+    rf'\{{"id":"([^"\\]+)","start":"{_TIME}","end":"({_TIME})","kind":"state","category":\["network"\],'
     rf'"type":\["info"\],"module":"pqaudit","dataset":"pqaudit\.sa","severity":{_NUMBER}\}}'
 )
 _END = r'\{"ip":"([0-9A-Fa-f.:]{2,45})","port":(\d{1,5})\}'
@@ -108,7 +108,6 @@ _CASE = _together([*map(_part, CASE_PARTS[:-3]), "'\"' || version || '\"'", "exc
 
 COLUMNS = {
     "number": "BIGINT",
-    "line": "VARCHAR",
     "certain": "BOOLEAN",
     "id": "BLOB",
     "begun": "VARCHAR",
@@ -131,7 +130,7 @@ _KEYS = "json_keys(line, ['$', '$.pqaudit'])"
 
 
 def take_apart(valid: bool) -> str:
-    """A query that takes lines apart; its parameter is the text that holds them.
+    """A query that takes lines apart; its parameter is the list of them.
 
     Its columns are `COLUMNS`. What is not ``certain`` is to be read by Python.
 
@@ -144,8 +143,7 @@ def take_apart(valid: bool) -> str:
     names = ", ".join(f"[{_quoted_list(_TOP)}, {_quoted_list(own)}]" for own in (_OWN, _WITHOUT_RECORD))
     return f"""
         WITH lines AS (
-            SELECT unnest(list) AS line, generate_subscripts(list, 1) AS number
-            FROM (SELECT string_split($1, chr(10)) AS list)
+            SELECT unnest(list) AS line, generate_subscripts(list, 1) AS number FROM (SELECT $1::VARCHAR[] AS list)
         ), parts AS (
             SELECT number, line, {extracted} AS p, {keys} AS k FROM lines
         ), taken AS (
@@ -170,7 +168,7 @@ def take_apart(valid: bool) -> str:
                     AND regexp_full_match({_part("capture")}, {_quoted(_CAPTURE)}), false) AS certain
             FROM taken
         )
-        SELECT number::BIGINT AS number, line, certain,
+        SELECT number::BIGINT AS number, certain,
             encode(event.id) AS id, json_extract_string({_part("@timestamp")}, '$') AS begun, event.ended AS ended,
             source.ip AS source, try_cast(source.port AS INTEGER) AS source_port,
             destination.ip AS destination, try_cast(destination.port AS INTEGER) AS destination_port,

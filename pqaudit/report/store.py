@@ -88,11 +88,12 @@ class Store(AbstractContextManager["Store"]):
             Numbers of lines that hold something else, and what is wrong with them.
         """
         with self.cursor() as cursor:
-            staged = self._take_apart(cursor, text, before)
+            lines = text.split("\n")
+            staged = self._take_apart(cursor, lines, before)
             if self._add_staged(cursor) == staged:
                 return []
-            doubtful = cursor.execute("SELECT number, line FROM staged ORDER BY number").fetchall()
-            return self._add_doubtful(cursor, [(number, line.encode()) for number, line in doubtful])
+            doubtful = cursor.execute("SELECT number FROM staged ORDER BY number").fetchall()
+            return self._add_doubtful(cursor, [(number, lines[number - before - 1].encode()) for (number,) in doubtful])
 
     def add_octets(self, lines: Iterable[tuple[int, bytes]]) -> list[tuple[int, str]]:
         """As `add_lines`, for a few lines that may be no text."""
@@ -119,12 +120,12 @@ class Store(AbstractContextManager["Store"]):
         finally:
             cursor.close()
 
-    def _take_apart(self, cursor: Cursor, text: str, before: int) -> int:
+    def _take_apart(self, cursor: Cursor, lines: list[str], before: int) -> int:
         create = "CREATE OR REPLACE TEMP TABLE staged AS SELECT * REPLACE (number + $2 AS number) FROM ({})"
         try:
-            return _changed(cursor.execute(create.format(take_apart(valid=True)), [text, before]))
+            return _changed(cursor.execute(create.format(take_apart(valid=True)), [lines, before]))
         except duckdb.InvalidInputException:
-            return _changed(cursor.execute(create.format(take_apart(valid=False)), [text, before]))
+            return _changed(cursor.execute(create.format(take_apart(valid=False)), [lines, before]))
 
     def _add_doubtful(self, cursor: Cursor, lines: Iterable[tuple[int, bytes]]) -> list[tuple[int, str]]:
         rows: list[Row] = []
@@ -223,7 +224,6 @@ def _row(number: int, finding: Document, registry: Registry) -> Row:
     own = finding["pqaudit"]
     return (
         number,
-        None,
         True,
         finding["event"]["id"].encode("utf-8", "surrogatepass"),
         finding["@timestamp"],

@@ -10,7 +10,20 @@ import yaml
 
 from pqaudit.policy.model import CERTAINTIES
 from tests.conftest import REPOSITORY
-from tests.policy.make import AES_CBC, AES_GCM, CHACHA, DES, SHA1, SHA256, TRIPLE_DES, finding, ikev1, policies, status
+from tests.policy.make import (
+    AES_CBC,
+    AES_GCM,
+    CHACHA,
+    DES,
+    SHA1,
+    SHA256,
+    TRIPLE_DES,
+    assessed,
+    finding,
+    ikev1,
+    policies,
+    status,
+)
 
 FILES = sorted((REPOSITORY / "rules" / "policies").iterdir())
 EXPECTED = {
@@ -87,6 +100,7 @@ DEADLINES = [
     ("bsi-tr-02102", "signatures", date(2035, 12, 31), "must", None),
     ("anssi", "visas", date(2027, 1, 1), "must", "new"),
     ("anssi", "classified", date(2030, 12, 31), "must", None),
+    ("asd-ism", "critical-systems", date(2028, 12, 31), "should", "high-priority"),
     ("asd-ism", "end-of-classical", date(2030, 12, 31), "must", None),
     ("cccs-itsm-40-001", "plan", date(2026, 4, 30), "plan", None),
     ("cccs-itsm-40-001", "high-priority", date(2031, 12, 31), "must", "high-priority"),
@@ -242,3 +256,15 @@ def test_it_fails_from_the_day_after_its_deadline(
     assert status(document, policy, before, *groups) == "will-fail"
     assert status(document, policy, last, *groups) == "will-fail"
     assert status(document, policy, after, *groups) == "fails-now"
+
+
+def test_what_counts_until_2030_in_australia_is_begun_in_time() -> None:
+    begun, not_begun = (
+        {
+            r.requirement
+            for r in assessed(document, "asd-ism", date(2029, 1, 1), "high-priority").reasons
+            if r.effect != "meets"
+        }
+        for document in (finding("p384+768"), finding("p384"))
+    )
+    assert (begun, not_begun) == ({"ml-kem-1024"}, {"ml-kem-1024", "ml-kem"})
