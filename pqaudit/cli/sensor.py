@@ -286,7 +286,7 @@ def _run(
     from pqaudit.sensor.notify import Notifier
     from pqaudit.sensor.sinks import AllSinks, SpoolSink
     from pqaudit.sensor.source import CaptureEndedError
-    from pqaudit.sensor.view import LiveView
+    from pqaudit.sensor.view import LiveView, can_show
     from pqaudit.sensor.watch import Timing, Watch
 
     stopping = _stopping()
@@ -338,7 +338,7 @@ def _run(
                 raise click.UsageError(str(error)) from error
         # Lines of findings on the same terminal would tear the view apart.
         alone = output != "-" or not sys.stdout.isatty()
-        view = stack.enter_context(LiveView(status, rulebook.registry)) if sys.stderr.isatty() and alone else None
+        view = stack.enter_context(LiveView(status, rulebook.registry)) if alone and can_show() else None
         log = None if view is not None else Log(sys.stderr, quiet)
         watch = Watch(
             rulebook,

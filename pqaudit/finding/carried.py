@@ -42,12 +42,14 @@ def carried_record(carried: Carried) -> dict[str, Any]:
     return {
         "version": VERSION,
         "sa": to_record(carried.sa),
-        "origins": [
-            [o.initiator_spi.hex(), o.responder_spi.hex(), str(o.exchange.time), *o.exchange[1:]]
-            for o in carried.origins
-        ],
+        "origins": [origin_record(origin) for origin in carried.origins],
         "observers": list(carried.observers),
     }
+
+
+def origin_record(origin: Origin) -> list[Any]:
+    """An origin as JSON."""
+    return [origin.initiator_spi.hex(), origin.responder_spi.hex(), str(origin.exchange.time), *origin.exchange[1:]]
 
 
 def read_carried(document: object) -> Carried:
@@ -82,10 +84,11 @@ def _observers(value: object) -> tuple[str, ...]:
 def _origins(value: object) -> tuple[Origin, ...]:
     if type(value) is not list or len(value) > MOST_ORIGINS:
         raise RecordError("The record of the finding is damaged: its origins cannot be.")
-    return tuple(map(_origin, value))
+    return tuple(map(read_origin, value))
 
 
-def _origin(value: object) -> Origin:
+def read_origin(value: object) -> Origin:
+    """What ``origin_record`` gave. Raises RecordError."""
     fault = RecordError("The record of the finding is damaged: an origin cannot be.")
     if type(value) is not list or len(value) != 6:
         raise fault

@@ -107,5 +107,10 @@ def likely_origin(sa: SecurityAssociation, candidates: Iterable[Origin], within:
     first = sa.first
     if first is None or not may_be_rekeyed(sa):
         return None
-    possible = [c for c in candidates if c.exchange <= first and first.time - c.exchange.time <= within]
+    own = (sa.initiator_spi, sa.responder_spi)  # of an SA that is looked at again, the exchanges are known already
+    possible = [
+        c
+        for c in candidates
+        if c.exchange <= first and first.time - c.exchange.time <= within and (c.initiator_spi, c.responder_spi) != own
+    ]
     return max(possible, key=lambda c: (c.exchange, c.initiator_spi, c.responder_spi), default=None)

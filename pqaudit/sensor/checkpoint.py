@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pqaudit.durable import LaterFileError, open_database, transaction
+from pqaudit.finding.carried import origin_record, read_origin
 from pqaudit.finding.document import Document
 from pqaudit.outputs.jsonl import line_of
 from pqaudit.sa.bounds import MOST_RESPONDER_SPIS
 from pqaudit.sa.group import Group
+from pqaudit.sa.lineage import Origin
 from pqaudit.sa.record import RecordError, from_record, to_record
 from pqaudit.sensor.tracked import Key, Tier, Tracked
 
@@ -97,19 +99,24 @@ class Checkpoint:
             tracked.emitted = {id_: bytes.fromhex(material) for id_, material in json.loads(emitted).items()}
             yield (version, spi), tracked
 
-    def evidence(self, key: Key) -> Group:
-        """The evidence of one SPI; a row that is missing or damaged gives none, and is counted in ``unreadable``."""
+    def evidence(self, key: Key) -> tuple[Group, dict[bytes, Origin]]:
+        """The evidence of one SPI, and what ``Tracked.origins`` held of it.
+
+        A row that is missing or damaged gives none, and is counted in ``unreadable``.
+        """
         group = Group(*key)
         try:
             row = self._database.execute("SELECT body FROM followed WHERE version = ? AND spi = ?", key).fetchone()
             if row is None:
                 raise RecordError("the row is missing")
             unpacked = zlib.decompressobj().decompress(row[0], _MOST_OCTETS)
-            _fill(group, json.loads(unpacked))
-        except (sqlite3.Error, RecordError, zlib.error, ValueError, TypeError, KeyError):
+            content = json.loads(unpacked)
+            _fill(group, content)
+            origins = {bytes.fromhex(spi): read_origin(origin) for spi, origin in content.get("origins", {}).items()}
+        except (sqlite3.Error, RecordError, zlib.error, ValueError, TypeError, KeyError, AttributeError):
             self.unreadable += 1
-            return Group(*key)
-        return group
+            return Group(*key), {}
+        return group, origins
 
     def waiting(self) -> list[Document]:
         """Findings that the sensor before this one had decided and could not tell, oldest first."""
@@ -184,12 +191,17 @@ def _locked(folder: Path) -> int:
 
 def row_of(key: Key, tracked: Tracked, group: Group) -> Row:
     """What is written of one SPI: some 0.1 ms of work."""
-    return (*key, int(tracked.tier), tracked.last, _emitted(tracked), _packed(group))
+    return (*key, int(tracked.tier), tracked.last, _emitted(tracked), _packed(tracked, group))
 
 
-def _packed(group: Group) -> bytes:
-    parts = [to_record(part) for part in group.parts.values() if part.first is not None]
-    text = json.dumps({"limited": group.limited, "parts": parts}, separators=(",", ":"))
+def _packed(tracked: Tracked, group: Group) -> bytes:
+    content: dict[str, Any] = {
+        "limited": group.limited,
+        "parts": [to_record(part) for part in group.parts.values() if part.first is not None],
+    }
+    if tracked.origins:
+        content["origins"] = {spi.hex(): origin_record(origin) for spi, origin in tracked.origins.items()}
+    text = json.dumps(content, separators=(",", ":"))
     return zlib.compress(text.encode(), _COMPRESSION)
 
 

@@ -10,6 +10,7 @@ from pqaudit.ike.ikev1 import V1Message
 from pqaudit.ike.message import Message
 from pqaudit.ike.numbers import MAJOR_IKEV1, MAJOR_IKEV2, ZERO_SPI, Exchange
 from pqaudit.sa.group import Group
+from pqaudit.sa.lineage import Origin
 
 Key = tuple[int, bytes]  # major version, initiator SPI
 
@@ -36,12 +37,13 @@ class Tracked:
         last: second of the wall clock at which its last packet was taken in.
         due: second at which it is to be looked at next.
         emitted: for each finding by ``event.id`` what was material in it when it was last emitted.
+        origins: by responder SPI the SA that it was probably rekeyed from, where one was found.
         news: packets came since the last look.
         untold: packets came that no finding that was emitted tells of.
         saved: the checkpoint has a row of it.
     """
 
-    __slots__ = ("due", "emitted", "group", "last", "news", "saved", "tier", "untold")
+    __slots__ = ("due", "emitted", "group", "last", "news", "origins", "saved", "tier", "untold")
 
     def __init__(self, group: Group | None, tier: Tier, last: float) -> None:
         self.group = group
@@ -49,6 +51,7 @@ class Tracked:
         self.last = last
         self.due = 0.0
         self.emitted: dict[str, bytes] = {}
+        self.origins: dict[bytes, Origin] = {}
         self.news = False
         self.untold = False
         self.saved = False

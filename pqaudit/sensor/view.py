@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -21,8 +23,16 @@ _FIXED_LINES = 12  # of everything but the latest findings
 _RATE_SECONDS = 2.0
 
 
+def can_show() -> bool:
+    """Standard error is a terminal that can be drawn on."""
+    return sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
+
+
 class LiveView:
-    """Redraws itself at each ``update``; a context manager that leaves the terminal as it was."""
+    """Redraws itself at each ``update``; a context manager that leaves the terminal as it was.
+
+    A terminal that went away never stops the sensor.
+    """
 
     def __init__(self, status: Status, registry: Registry, console: Console | None = None) -> None:
         self._status = status
@@ -39,14 +49,16 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
-        self._console.print(self._totals())
+        with suppress(OSError):
+            self._live.__exit__(kind, error, trace)
+            self._console.print(self._totals())
 
     def update(self) -> None:
         """Draw the status as it is now."""
         self._measure()
         above: list[RenderableType] = [self._heading(), self._interfaces(), self._totals()]
-        self._live.update(Group(*above, *self._troubles(), *self._exposure(), self._latest()), refresh=True)
+        with suppress(OSError):
+            self._live.update(Group(*above, *self._troubles(), *self._exposure(), self._latest()), refresh=True)
 
     def _measure(self) -> None:
         now = time.monotonic()
@@ -105,7 +117,7 @@ class LiveView:
             shown = sorted(events.items(), key=lambda item: (-item[1], item[0]))[:6]
             lines.append(Text("Events: " + ", ".join(f"{count:,} {name}" for name, count in shown), style="yellow"))
         lines += [
-            Text(time.strftime("%H:%M:%S ", time.localtime(moment)) + printable(text), style="yellow")
+            Text(time.strftime("%H:%M:%S ", time.gmtime(moment)) + printable(text), style="yellow")
             for moment, text in list(status.notes)[-2:]
         ]
         return lines
@@ -139,7 +151,7 @@ class LiveView:
 
     def _latest(self) -> Table:
         table = Table(box=None, pad_edge=False)
-        for heading in ("Time", "Verdict", "Selected", "Initiator", "Responder"):
+        for heading in ("Time (UTC)", "Verdict", "Selected", "Initiator", "Responder"):
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
         room = max(3, self._console.size.height - _FIXED_LINES - self._exposure_lines())
         for finding in list(self._status.latest)[:room]:

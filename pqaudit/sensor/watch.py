@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -38,6 +38,7 @@ NOT_SAVED: Final = "checkpoints-not-written"
 NOT_READ: Final = "checkpoint-rows-not-read"
 REKEYS_FORGOTTEN: Final = "peers-rekeying-forgotten"
 
+_MOST_NOTED = 10_000  # SAs whose rekeying is looked up at the start, some 0.2 ms each
 _MOST_PAIRS = 100_000  # of peers whose rekeying is remembered
 _MOST_LOOKS = 2_000  # SAs looked at in one turn: as many as can come in one, so that findings do not lag behind
 _MOST_COOLED = 5_000  # SAs whose evidence is let go in one turn: more than can come in one, so that it keeps up
@@ -130,14 +131,23 @@ class Watch:
     def _resume(self, now: float) -> None:
         timing = self._timing
         alive = self._checkpoint.alive_until
+        used: deque[Key] = deque(maxlen=_MOST_NOTED)
         # After a message an SA is looked at within so many seconds: those before had their look.
+        within = self._rulebook.rekey_within / _NANOSECONDS
         looked_at = (now if alive is None else alive) - timing.review - timing.save
         for key, tracked in self._checkpoint.load():
             tracked.news = not tracked.emitted or tracked.last >= looked_at
             self.table.restore(key, tracked)
+            if tracked.tier is not Tier.UNANSWERED and alive is not None and tracked.last >= alive - within:
+                used.append(key)
             # The response to an attempt may still come.
             patience = timing.attempt if tracked.tier is Tier.UNANSWERED else timing.settle
             self._schedule(key, tracked, now + patience)
+        for key in used:
+            # An SA that comes now may come from an exchange that was seen before.
+            group, _ = self._checkpoint.evidence(key)
+            for sa in group.associations(keep=False):
+                self._lineage.note(sa)
         if alive is not None:
             loss = Loss(int(alive * _NANOSECONDS), int(now * _NANOSECONDS), 0, 0, blind=True)
             self.losses.setdefault(_WALL, LossLog()).add(loss)
@@ -170,7 +180,8 @@ class Watch:
     def _evidence(self, key: Key, tracked: Tracked) -> Group:
         group = tracked.group
         if group is None:
-            group = tracked.group = self._checkpoint.evidence(key)
+            group, origins = self._checkpoint.evidence(key)
+            tracked.group, tracked.origins = group, {**origins, **tracked.origins}
             if self._checkpoint.unreadable:
                 self.counters[NOT_READ] = self._checkpoint.unreadable
         self._hot.pop(key, None)
@@ -248,7 +259,10 @@ class Watch:
                 self._mark_losses(part)
         before = tracked.untold
         for sa in group.associations():
-            origin = self._lineage.origin_of(sa)
+            # What was found once stays so: by what it was found is forgotten sooner than the SA.
+            origin = self._lineage.origin_of(sa) or tracked.origins.get(sa.responder_spi)
+            if origin is not None:
+                tracked.origins[sa.responder_spi] = origin
             self._lineage.note(sa)
             if self._lineage.forgotten:
                 self.counters[REKEYS_FORGOTTEN] = self._lineage.forgotten

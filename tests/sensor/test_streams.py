@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -175,3 +176,29 @@ def test_what_is_no_number_is_refused(option: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert done.returncode == 2
     assert "not a valid number" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("dumb", b'"event": "started"'), ("xterm", b"Time (UTC)")])
+def test_a_terminal_that_cannot_be_drawn_on_gets_the_log(kind: str, shown: bytes, link: Link, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "pqaudit", "sensor", "-i", link.watched, "--state", str(tmp_path / "state")]
+    process = subprocess.Popen(
+        [*command, "-o", str(tmp_path / "out")],
+        stderr=theirs,
+        cwd=REPOSITORY,
+        env={**os.environ, "TERM": kind, "COLUMNS": "120", "LINES": "40"},
+    )
+    os.close(theirs)
+    try:
+        said = b""
+        while shown not in said:
+            ready, _, _ = select.select([ours], [], [], 20)
+            assert ready, said
+            said += os.read(ours, 65536)
+        # The terminal goes away; nobody reads what is still drawn.
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -333,3 +333,40 @@ def test_a_state_belongs_to_one_sensor_at_a_time(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
     first.close()
     Checkpoint(tmp_path).close()
+
+
+@pytest.mark.parametrize("ends", [0, 1, 2])
+def test_the_sa_that_another_was_rekeyed_from_is_known_across_restarts(ends: int, tmp_path: Path) -> None:
+    """The sensor ends before, or after, or before and after the new SA is seen."""
+    name = "rekey_hybrid_ike_and_child.pcap"
+    rekeyed = [f for f in audit(SAMPLES / name)[0] if f["pqaudit"]["related"]["probably_rekeyed_from"] is not None]
+    expected = min(rekeyed, key=lambda finding: str(finding["event"]["start"]))
+    spi, origin = (
+        where["initiator_spi"]
+        for where in (expected["pqaudit"]["ike"], expected["pqaudit"]["related"]["probably_rekeyed_from"])
+    )
+    messages = list(datagrams(name))
+    first = next(i for i, d in enumerate(messages) if read_message(d).header.initiator_spi.hex() == spi)
+    sensor = Sensor(tmp_path)
+
+    def restart() -> None:
+        nonlocal sensor
+        sensor.killed()
+        sensor = Sensor(tmp_path, sensor.now)
+
+    sensor.feed(*messages[:first])
+    told = sensor.after(40)
+    if ends != 1:
+        restart()
+    sensor.feed(*messages[first:])
+    told += sensor.after(60)
+    if ends:
+        restart()
+    told += sensor.after(60)
+    sensor.feed(next(d for d in reversed(messages) if read_message(d).header.initiator_spi.hex() == spi))
+    told += sensor.after(60)
+    found = [
+        f["pqaudit"]["related"]["probably_rekeyed_from"] for f in told if f["event"]["id"] == expected["event"]["id"]
+    ]
+    assert found
+    assert {each and each["initiator_spi"] for each in found} == {origin}
