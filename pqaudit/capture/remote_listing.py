@@ -207,6 +207,8 @@ def _decided(files: Sequence[Listed], lengths: Sequence[int]) -> dict[str, bool 
     unsure: list[Listed] = []
     for file, start in zip(files, _starts(files, length), strict=True):
         answer = start if isinstance(start, InputFault) else _begins_capture(start)
+        if isinstance(answer, InputFault) and answer.kind == "missing":
+            answer = False  # deleted since the listing, as a rotating recorder does
         if answer is None and not isinstance(start, InputFault) and len(start) >= length:
             unsure.append(file)
         else:
