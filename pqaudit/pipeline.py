@@ -57,6 +57,7 @@ class ReadOptions:
         tunnels: look for IKE inside tunnels.
         digest: take the SHA-256 of every capture; it costs as much as half of the reading.
         exposure: count ESP by pair of peers; every frame is then decoded, which takes several times as long.
+        folder: where relative paths start, when that is not the current folder.
         most_sas: bound on the initiator SPIs that are held at once, by each reader and by the whole run.
     """
 
@@ -64,6 +65,7 @@ class ReadOptions:
     tunnels: bool = True
     digest: bool = False
     exposure: bool = False
+    folder: str | None = None
     most_sas: int = DEFAULT_MOST_GROUPS
 
 
@@ -171,7 +173,9 @@ def read_input(
             progress(taken)
 
     wanted = None if options.exposure else decoder.wanted
-    frames = read_capture(source, wanted=wanted, note=run.notes.append, progress=advance, digest=digest)
+    frames = read_capture(
+        source, wanted=wanted, note=run.notes.append, progress=advance, digest=digest, folder=options.folder
+    )
     try:
         for frame in frames:
             if options.exposure and (packet := esp_in(frame)) is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final, TypeVar
@@ -88,6 +90,7 @@ def _read(
     tell: Tell,
     progress: Progress | None,
 ) -> bool:
+    options = replace(options, folder=os.getcwd())  # the workers are elsewhere
     with _connected(address) as client:
         from pqaudit.archive.cluster_reading import ClusterReading
 

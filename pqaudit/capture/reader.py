@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -9,8 +10,8 @@ from pqaudit.capture.faults import InputFault, cut_off
 from pqaudit.capture.frame import Frame
 from pqaudit.capture.magic import CAPTURES, MAGIC_LENGTH, Format, recognise
 from pqaudit.capture.note import InputNote
-from pqaudit.capture.octets import OctetSource, RawOctets, opened
-from pqaudit.capture.shown import shown_name
+from pqaudit.capture.octets import STANDARD_INPUT, OctetSource, RawOctets, opened
+from pqaudit.capture.shown import scheme_of, shown_name
 from pqaudit.capture.wanted import Wanted
 from pqaudit.capture.window import INITIAL_CAPACITY, Window
 
@@ -26,6 +27,7 @@ def read_capture(
     progress: Callable[[int], None] | None = None,
     stream: BinaryIO | None = None,
     digest: _Hash | None = None,
+    folder: str | None = None,
 ) -> Iterator[Frame]:
     """Yield the frames of a capture file, compressed or not; the format is told by the content.
 
@@ -40,16 +42,23 @@ def read_capture(
         progress: called with the number of octets of the file (compressed ones, if it is) taken since the last call.
         stream: read for ``-`` in place of the standard input; it is not closed.
         digest: updated with the octets of the file as they are taken.
+        folder: where a relative path starts, when that is not the current folder.
     """
     name = shown_name(source)
     try:
-        with opened(source, stream) as file:
+        with opened(_from_folder(source, folder), stream) as file:
             raw = RawOctets(file, progress=progress, digest=digest)
             window, form = identify(raw)
             read = _reader(form)
             yield from read(window, name, wanted, note)
     except InputFault as fault:
         note(InputNote(name, None, fault.kind, fault.message, fault.fatal))
+
+
+def _from_folder(source: str, folder: str | None) -> str:
+    if folder is None or source == STANDARD_INPUT or scheme_of(source) is not None:
+        return source
+    return os.path.join(folder, source)
 
 
 def identify(raw: OctetSource, capacity: int = INITIAL_CAPACITY) -> tuple[Window, Format]:

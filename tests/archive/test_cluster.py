@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +21,12 @@ import pytest
 import pqaudit
 from bench import corpus
 from pqaudit.archive import cluster as on_cluster
-from pqaudit.archive.cluster_errors import ClusterAwayError
+from pqaudit.archive.cluster_errors import ClusterAwayError, ClusterSetupError
 from pqaudit.pipeline import AuditRun, ReadOptions
 from tests import build as b
 from tests.conftest import REPOSITORY, SAMPLES
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 FILES = 40
 
 
@@ -36,10 +37,12 @@ def running_cluster(workers: int, **settings: str) -> Iterator[tuple[str, subpro
         "PYTHONPATH": str(REPOSITORY),
         "DASK_DISTRIBUTED__WORKER__PRELOAD": "tests.archive.cluster_preload",
         "DASK_LOGGING__DISTRIBUTED": "critical",
+        # A local cluster gives up a worker that is not back in time, however busy this machine is.
+        "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1h",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.archive.cluster_process", str(workers)],
-        cwd=REPOSITORY,
+        cwd=tempfile.gettempdir(),  # the workers are not where the captures are
         env=environment | settings,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -142,8 +145,9 @@ def test_the_result_is_that_of_one_machine(cluster: str, archive: Path) -> None:
 
 
 def test_samples(cluster: str) -> None:
-    expected = audit("--workers", "1", SAMPLES)
-    found = audit("--cluster", cluster, SAMPLES)
+    folder = SAMPLES.relative_to(REPOSITORY)
+    expected = audit("--workers", "1", folder)
+    found = audit("--cluster", cluster, folder)
     assert found.stdout == expected.stdout
     assert found.returncode == expected.returncode == 0
 
@@ -241,6 +245,42 @@ def test_a_worker_with_another_version_is_named(cluster: str) -> None:
     assert (found.returncode, found.stdout) == (2, "")
     assert f"Error: Workers do not have pqaudit {pqaudit.__version__}" in found.stderr
     assert f"{worker} (0.0.1); install it there." in found.stderr
+
+
+def test_a_worker_with_another_version_that_comes_later_is_named(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_cluster, "_check_editions", lambda client: None)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.run(_pretend, "0.0.1")
+        try:
+            with pytest.raises(ClusterSetupError, match=r"^The worker tcp://\S+ has pqaudit 0\.0\.1 and this machine"):
+                on_cluster.read_on_cluster([str(SAMPLES)], AuditRun(), ReadOptions(), cluster, tell=print)
+        finally:
+            client.run(_pretend, pqaudit.__version__)
+
+
+def test_a_worker_without_pqaudit_is_named(cluster: str) -> None:
+    with distributed.Client(cluster, set_as_default=False) as client:
+        worker = sorted(client.nthreads())[0]
+        client.run(_hide, workers=[worker])
+        try:
+            found = audit("--cluster", cluster, SAMPLES)
+        finally:
+            client.run(_show, workers=[worker])
+    assert (found.returncode, found.stdout) == (2, "")
+    assert f"{worker} (without pqaudit" in found.stderr
+
+
+def _hide() -> None:
+    """An entry of None stands for a module that cannot be imported."""
+    for name in [name for name in sys.modules if name == "pqaudit" or name.startswith("pqaudit.")]:
+        sys.modules[f"hidden {name}"] = sys.modules.pop(name)
+    sys.modules["pqaudit"] = None  # type: ignore[assignment]
+
+
+def _show() -> None:
+    del sys.modules["pqaudit"]
+    for name in [name for name in sys.modules if name.startswith("hidden ")]:
+        sys.modules[name.removeprefix("hidden ")] = sys.modules.pop(name)
 
 
 def _pretend(version: str) -> None:
