@@ -15,6 +15,7 @@ from pqaudit.sa.lineage import Origin
 Key = tuple[int, bytes]  # major version, initiator SPI
 
 EVICTED = "attempts-evicted"
+UNASKED_EVICTED = "responses-evicted"
 REFUSED = "sas-refused"
 
 _UNANSWERED_SHARE = 4
@@ -60,8 +61,9 @@ class Tracked:
 class TrackedTable:
     """At most ``most`` initiator SPIs, of which at most a quarter may be unanswered.
 
-    When there is no room, a new one takes the place of the oldest that nobody answered. When all were answered, the new
-    one is refused: no number of requests that somebody makes up pushes out an SA that has a response. Both are counted.
+    When there is no room, a new one takes the place of the oldest that nobody answered, else of the oldest response to
+    IKE_SA_INIT that nothing came before or after. When there is none of these, the new one is refused: no number of
+    single packets that somebody makes up pushes out an SA that has a request and a response. All are counted.
 
     Args:
         most: the bound.
@@ -74,6 +76,7 @@ class TrackedTable:
         self._evicted = evicted
         self._all: dict[Key, Tracked] = {}
         self._unanswered: dict[Key, None] = {}  # oldest first
+        self._unasked: dict[Key, None] = {}  # responses without a request, oldest first
         self.counters: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -95,12 +98,15 @@ class TrackedTable:
         """Begin to follow a new initiator SPI; None when there is no room."""
         if len(self._all) >= self._most or len(self._unanswered) >= self._most_unanswered:
             oldest = next(iter(self._unanswered), None)
+            event = EVICTED
+            if oldest is None:
+                oldest, event = next(iter(self._unasked), None), UNASKED_EVICTED
             if oldest is None:
                 self.counters[REFUSED] += 1
                 return None
             self._evicted(oldest, self._all[oldest])
             self.remove(oldest)
-            self.counters[EVICTED] += 1
+            self.counters[event] += 1
         tracked = Tracked(Group(*key), Tier.UNANSWERED, now)
         self._all[key] = tracked
         self._unanswered[key] = None
@@ -112,15 +118,19 @@ class TrackedTable:
         if tracked.tier is Tier.UNANSWERED:
             self._unanswered[key] = None
 
-    def raise_tier(self, key: Key, tracked: Tracked, message: Message | V1Message) -> None:
-        """See whether a message lets more stand behind an SPI."""
+    def raise_tier(self, key: Key, tracked: Tracked, message: Message | V1Message, *, first: bool = False) -> None:
+        """See whether a message lets more stand behind an SPI; whether it is the first one of it."""
         header = message.header
+        if key in self._unasked and not (header.is_response and header.exchange_type == Exchange.IKE_SA_INIT):
+            del self._unasked[key]
         if tracked.tier is Tier.UNANSWERED:
             # IKEv1 has no flag for responses: one that names both cookies was answered.
             answered = header.responder_spi != ZERO_SPI and (header.major == MAJOR_IKEV1 or header.is_response)
             if answered:
                 tracked.tier = Tier.ANSWERED
                 self._unanswered.pop(key, None)
+                if first:
+                    self._unasked[key] = None
         elif tracked.tier is Tier.ANSWERED and header.exchange_type != Exchange.IKE_SA_INIT:
             tracked.tier = Tier.USED
 
@@ -128,6 +138,7 @@ class TrackedTable:
         """Follow it no longer."""
         self._all.pop(key, None)
         self._unanswered.pop(key, None)
+        self._unasked.pop(key, None)
 
 
 def key_of(message: Message | V1Message) -> Key:

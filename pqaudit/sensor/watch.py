@@ -158,13 +158,14 @@ class Watch:
         """Take in one message, at a second of the wall clock."""
         key = key_of(message)
         tracked = self.table.get(key)
+        first = tracked is None
         if tracked is None:
             tracked = self.table.admit(key, now)
             if tracked is None:
                 return
         group = self._evidence(key, tracked)
         add_message(group, datagram, message)
-        self.table.raise_tier(key, tracked, message)
+        self.table.raise_tier(key, tracked, message, first=first)
         tracked.last = now
         tracked.news = tracked.untold = True
         self._unsaved[key] = None

@@ -19,7 +19,7 @@ from pqaudit.decode.decoder import Decoder
 from pqaudit.finding.document import Document
 from pqaudit.pipeline import read_message
 from pqaudit.sensor.checkpoint import Checkpoint, CheckpointError
-from pqaudit.sensor.tracked import EVICTED, REFUSED
+from pqaudit.sensor.tracked import EVICTED, REFUSED, UNASKED_EVICTED
 from pqaudit.sensor.watch import ATTEMPTS_NOT_REPORTED, CLOCK_JUMPED, NOT_READ, REKEYS_FORGOTTEN, Timing, Watch
 from tests import build as b
 from tests.conftest import SAMPLES, audit, rulebook_cached
@@ -157,6 +157,23 @@ def test_a_flood_of_requests_pushes_out_no_sa_with_a_response(tmp_path: Path) ->
     sensor.feed(*messages[2:])
     told = sensor.after(5)
     assert [core(finding)["assurance"] for finding in told] == ["executed"]
+
+
+def test_a_flood_of_responses_takes_no_room_from_others(tmp_path: Path) -> None:
+    """They are made up, each for an SPI that nobody asked with: the cheapest, like requests that nobody answers."""
+    sensor = Sensor(tmp_path, most=40)
+    old, new = list(datagrams("hybrid_x25519_mlkem768.pcap")), list(datagrams("classical_x25519.pcap"))
+    sensor.feed(*old[:2])
+    decoder = Decoder()
+    for number in range(1, 5_001):
+        payload = b.message(b.INIT, [b.sa(b.SUITE)], spi_i=number.to_bytes(8, "big"), spi_r=b"R" * 8, flags=b.RESPONSE)
+        data = b.udp_frame(payload)
+        sensor.feed(*decoder.feed(Frame(number * NANOSECONDS, 9, 1, data, len(data), "interface:a", number)))
+    assert len(sensor.watch.table) == 40
+    sensor.feed(*new, *old[2:])
+    assert sensor.watch.table.counters[REFUSED] == 0
+    assert sensor.watch.table.counters[UNASKED_EVICTED] == 5_000 - 38
+    assert [core(f)["assurance"] for f in sensor.after(5) if core(f)["assurance"] == "executed"] == ["executed"] * 2
 
 
 def test_a_table_full_of_sas_with_responses_refuses_and_counts(tmp_path: Path) -> None:
