@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from pqaudit.capture.faults import PLACE_FAULTS
 from pqaudit.capture.note import InputNote
 from pqaudit.exposure.table import Exposure, ExposureTable
 from pqaudit.ike.numbers import Exchange
@@ -21,7 +22,7 @@ from pqaudit.sa.group import Group
 from pqaudit.sa.lineage import may_be_rekeyed
 from pqaudit.sa.record import RecordError, from_record, to_record
 
-TRANSIENT: Final = frozenset(("unreadable", "read-error", "missing", "missing-library", "reader-died"))
+TRANSIENT: Final = frozenset((*PLACE_FAULTS, "missing-library", "reader-died"))
 """Kinds of notes that say nothing of the capture itself: reading it at another time or place may give more."""
 
 _COMPRESSION: Final = 1  # the quickest: it is done for every SA

@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pqaudit.archive.journal import Journal, JournalError
+from pqaudit.archive.trust import trusted
 from pqaudit.pipeline import ReadOptions
 from tests import build as b
 from tests.archive.nights import DIGEST, aged, archive, conversation, fresh, night, rekeyed, swapped
 from tests.conftest import SAMPLES
+from tests.objectstore.store import ObjectStore
 
 HALF = 4
 
@@ -271,6 +273,50 @@ def test_traffic_is_kept(journal: Path, tmp_path: Path) -> None:
         View(opened, resuming.shown(), with_earlier=False, touched_only=False).add_to(run)
     (traffic,) = run.exposure.documents().values()
     assert traffic["esp_packets"] == 7
+
+
+# -- inputs by URL ----------------------------------------------------------------------------------------------------
+
+
+def test_objects_are_known_by_what_the_store_says(journal: Path, tmp_path: Path, object_store: ObjectStore) -> None:
+    frames = conversation(1)
+    archive(tmp_path / "night", [frames[:HALF], conversation(2)])
+    bucket = object_store.bucket("nights")
+    object_store.upload(tmp_path / "night", bucket)
+    url = f"s3://{bucket}/"
+    with object_store.in_this_process():
+        assert night(journal, url).read == 2
+        object_store.put(bucket, "002.pcap", archive(tmp_path, [frames[HALF:]])[0].read_bytes())
+        found = night(journal, url)
+        assert (found.known, found.read, found.text) == (2, 1, fresh(url))
+        (joined,) = [f for f in findings(found.text) if f["pqaudit"]["ike"]["initiator_spi"] == "1100000000000001"]
+        assert joined["pqaudit"]["capture"]["packets"] == len(frames)
+        # Another object of the same size and name.
+        object_store.put(bucket, "001.pcap", archive(tmp_path, [conversation(3)])[0].read_bytes())
+        found = night(journal, url)
+        assert (found.known, found.again, found.text) == (2, 1, fresh(url))
+        assert night(journal, url).read == 0
+
+
+@pytest.mark.parametrize(
+    ("stamp", "asked", "is_trusted"),
+    [
+        ("size=1 mtime_ns=1700000000000000000 inode=5", 1_700_000_001.0, False),
+        ("size=1 mtime_ns=1700000000000000000 inode=5", 1_700_000_010.0, True),
+        ("size=1 mtime=2023-11-14T22:13:20+00:00", 1_700_000_001.0, False),
+        ("size=1 mtime=2023-11-14T22:13:20+00:00", 1_700_000_010.0, True),
+        ("size=1 Last-Modified=Tue, 14 Nov 2023 22:13:20 GMT", 1_700_000_001.0, False),
+        ("size=1 Last-Modified=Tue, 14 Nov 2023 22:13:20 GMT", 1_700_000_010.0, True),
+        ("size=1 mtime=1700000000.0", 1_700_000_001.0, False),
+        ('size=1 ETag="1700000000"', 1_700_000_001.0, True),
+        ("size=1 ETag=whatever", 1_700_000_001.0, True),
+        (None, 1_700_000_010.0, False),
+    ],
+)
+def test_stamps_of_files_that_were_just_changed_are_not_trusted(
+    stamp: str | None, asked: float, is_trusted: bool
+) -> None:
+    assert trusted(stamp, asked) == (stamp if is_trusted else None)
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
