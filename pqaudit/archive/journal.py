@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Self
 
 from pqaudit.archive.packing import PackedCapture
 from pqaudit.durable import LaterFileError, open_database, transaction
+from pqaudit.sa.record import LaterRecordError
 
 _SCHEMA: Final = 1
 _APPLICATION: Final = 0x70714A31  # tells a journal from other SQLite files
@@ -122,6 +123,8 @@ class Journal:
 
     def failed(self, error: Exception) -> JournalError:
         """The sentence for an error met while the journal is used."""
+        if isinstance(error.__cause__, LaterRecordError):
+            return JournalError(f"the journal {self.path} holds what a later pqaudit read; use that, or another file")
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return JournalError(f"the journal {self.path} is in use by another run; wait for it, or name another file")

@@ -57,11 +57,12 @@ class Resuming:
         otherwise: captures that were read before with other options or by an earlier pqaudit.
         unread: sources that have to be read.
         interrupted: ``read`` was.
+        settings: how captures are read.
     """
 
     def __init__(self, journal: Journal, options: ReadOptions) -> None:
         self._journal = journal
-        self._settings = settings_text(options)
+        self.settings = settings_text(options)
         self._found: dict[str, _Kept | _Task] = {}
         self._read: dict[str, int] = {}
         self._sources: list[str] = []
@@ -85,12 +86,12 @@ class Resuming:
         now = time.time()
         mark = stamp(source)
         known = self._journal.known(place)
-        if known is not None and known.settings != self._settings:
+        if known is not None and known.settings != self.settings:
             return _Task(place, trusted(mark, now), otherwise=True)
         if known is not None and mark is not None and known.stamp == mark:
             return _Kept(place, mark, known.content, known.recognised)
         if mark is not None and names_one_file(mark):
-            moved = self._journal.moved(mark, self._settings)
+            moved = self._journal.moved(mark, self.settings)
             if moved is not None:
                 return _Kept(place, mark, moved.content, moved.recognised)
         return _Task(place, trusted(mark, now), changed=known is not None)
@@ -127,9 +128,7 @@ class Resuming:
             task = self._found[source]
             assert isinstance(task, _Task)
             packed = run if isinstance(run, PackedCapture) else pack(run)
-            self._read[source] = self._journal.record(
-                task.place, shown_name(source), task.stamp, self._settings, packed
-            )
+            self._read[source] = self._journal.record(task.place, shown_name(source), task.stamp, self.settings, packed)
 
         self.interrupted = read(self.unread, take)
 

@@ -38,11 +38,12 @@ SELECT id, rank, version, spi FROM (
 # Of captures that this run does not name: each content once, under the name that was used last.
 _EARLIER = """
 SELECT content, place, name FROM (
-    SELECT content, place, name, row_number() OVER (PARTITION BY content ORDER BY named DESC, name) AS place_of_content
+    SELECT content, place, name, row_number() OVER (PARTITION BY content ORDER BY named DESC, name) AS turn
     FROM inputs
     WHERE content NOT IN (SELECT content FROM temp.shown) AND place NOT IN (SELECT place FROM temp.shown)
-) WHERE place_of_content = 1 ORDER BY name
+) WHERE turn = 1 ORDER BY name
 """
+_OTHERWISE = "SELECT count(*) FROM temp.shown JOIN contents ON contents.id = content WHERE settings != ?"
 
 _TOUCHED = """
 CREATE TEMP TABLE touched (version INTEGER NOT NULL, spi BLOB NOT NULL, PRIMARY KEY (version, spi)) WITHOUT ROWID;
@@ -66,24 +67,29 @@ class View:
     Args:
         journal: stays open while the view is used, and unchanged.
         captures: in the order in which the run names them.
+        settings: how captures are read in this run.
         with_earlier: all other captures that the journal knows count too, and come first.
         touched_only: SAs of which captures read in this run show nothing are asked for only as far as others may have
             been rekeyed from them, or they from others.
 
     Attributes:
         earlier: how many of these there are.
+        otherwise: how many of them were read with other options or by another pqaudit.
 
     Raises:
         JournalError: the journal cannot be read, or there is no room for temporary files.
     """
 
-    def __init__(self, journal: Journal, captures: Iterable[Shown], *, with_earlier: bool, touched_only: bool) -> None:
+    def __init__(
+        self, journal: Journal, captures: Iterable[Shown], settings: str, *, with_earlier: bool, touched_only: bool
+    ) -> None:
         self._journal = journal
         self._database = journal.database
         self._touched_only = touched_only
         self._names: list[str] = []
         try:
             self._list(captures, with_earlier)
+            self.otherwise = int(self._database.execute(_OTHERWISE, (settings,)).fetchone()[0])
             if touched_only:
                 self._database.executescript(_TOUCHED)
         except sqlite3.Error as error:

@@ -148,6 +148,7 @@ class JournalledReading:
             self._view = View(
                 self._journal,
                 resuming.shown(),
+                resuming.settings,
                 with_earlier=self._options.with_earlier,
                 touched_only=self._options.changed_only,
             )
@@ -158,6 +159,9 @@ class JournalledReading:
         if self._options.with_earlier:
             text += f"; {plural(self._view.earlier, 'earlier one counts', 'earlier ones count')} too"
         _say(text)
+        if self._view.otherwise:
+            count = plural(self._view.otherwise, "earlier capture counts", "earlier captures count")
+            _say(f"note: journal: {count} as read then, with other options or by another pqaudit")
         if forgotten:
             _say(f"journal: {plural(forgotten, 'capture')} forgotten that no run named for {self._options.days:g} days")
 

@@ -38,6 +38,7 @@ class Night:
     again: int
     otherwise: int
     earlier: int
+    earlier_otherwise: int
 
 
 def fresh(*paths: Path | str, options: ReadOptions = DIGEST) -> str:
@@ -57,14 +58,22 @@ def night(journal: Path, *paths: Path | str, options: ReadOptions = DIGEST, **sh
         sources = find_captures(map(str, paths), run.notes.append, resuming.is_known_capture)
         resuming.plan(sources)
         resuming.read(lambda unread, take: read_apart(unread, options, workers=1, pack=pack, take=take))
-        view = View(opened, resuming.shown(), **{"with_earlier": False, "touched_only": False, **shown})
+        view = View(
+            opened, resuming.shown(), resuming.settings, **{"with_earlier": False, "touched_only": False, **shown}
+        )
         view.add_to(run)
         wanted = view.is_touched if shown.get("touched_only") else None
         out = io.StringIO()
         findings = findings_of(view.groups(), rulebook_cached(), OBSERVER, wanted=wanted)
         write_run(findings, run, rulebook_cached(), out)
         return Night(
-            out.getvalue(), resuming.known, resuming.read_count, resuming.again, resuming.otherwise, view.earlier
+            out.getvalue(),
+            resuming.known,
+            resuming.read_count,
+            resuming.again,
+            resuming.otherwise,
+            view.earlier,
+            view.otherwise,
         )
 
 

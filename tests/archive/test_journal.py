@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sqlite3
+import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pqaudit.archive.journal import Journal, JournalError
+from pqaudit.archive.packing import pack
+from pqaudit.archive.resume import READING_VERSION, Resuming
 from pqaudit.archive.trust import trusted
-from pqaudit.pipeline import ReadOptions
+from pqaudit.archive.view import View
+from pqaudit.pipeline import ReadOptions, new_run, read_inputs
 from tests import build as b
 from tests.archive.nights import DIGEST, aged, archive, conversation, fresh, night, rekeyed, swapped
 from tests.conftest import SAMPLES
@@ -77,6 +82,35 @@ def test_rotated_captures_count_with_earlier(journal: Path, tmp_path: Path) -> N
     assert joined.text == fresh(tmp_path / "000.pcap", *new)
     (finding,) = findings(joined.text)
     assert finding["pqaudit"]["capture"]["packets"] == len(frames)
+
+
+def test_earlier_captures_count_as_they_were_read(journal: Path, tmp_path: Path) -> None:
+    one, two = archive(tmp_path, [conversation(1), conversation(2)])
+    night(journal, one)
+    found = night(journal, two, options=ReadOptions(digest=True, ports=(4000,)), with_earlier=True)
+    assert (found.earlier, found.earlier_otherwise, len(findings(found.text))) == (1, 1, 2)
+    # A name that is known counts as it is now, or not at all.
+    one.write_bytes(b"no capture")
+    found = night(journal, one, two, options=ReadOptions(digest=True, ports=(4000,)), with_earlier=True)
+    assert (found.earlier, len(findings(found.text))) == (0, 1)
+
+
+# Of all samples, as ``READING_VERSION`` has them read. It changes when evidence is read from captures in another way.
+READ = (1, "2add0fb00d8760ce69b22976a90776e88ef1e9c91aea3a80fe31316e22c8a3fd")
+
+
+def test_the_version_of_reading_is_raised_when_captures_are_read_otherwise() -> None:
+    digest = sha256()
+    for path in sorted(SAMPLES.glob("*.pcap*")):
+        run = new_run(DIGEST)
+        read_inputs([str(path)], run, DIGEST)
+        packed = pack(run)
+        for octets in (packed.about, *(group.body for group in packed.groups)):
+            digest.update(zlib.decompress(octets))
+    assert (READING_VERSION, digest.hexdigest()) == READ, (
+        "Captures are read to other evidence than before. Raise READING_VERSION, so that journals read them again, and "
+        "put both values here."
+    )
 
 
 def test_only_what_changed(journal: Path, tmp_path: Path) -> None:
@@ -262,15 +296,11 @@ def test_traffic_is_kept(journal: Path, tmp_path: Path) -> None:
     with Journal(journal):
         pass
     night(journal, *paths, options=options)
-    from pqaudit.archive.resume import Resuming
-    from pqaudit.archive.view import View
-    from pqaudit.pipeline import new_run
-
     run = new_run(options)
     with Journal(journal) as opened:
         resuming = Resuming(opened, options)
         resuming.plan([str(path) for path in paths])
-        View(opened, resuming.shown(), with_earlier=False, touched_only=False).add_to(run)
+        View(opened, resuming.shown(), resuming.settings, with_earlier=False, touched_only=False).add_to(run)
     (traffic,) = run.exposure.documents().values()
     assert traffic["esp_packets"] == 7
 
