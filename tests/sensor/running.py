@@ -24,6 +24,8 @@ class RunningSensor:
         self.folder = folder
         self.out = folder / "findings.jsonl"
         self.log = folder / "log"
+        self._kills = folder / "kills"
+        self._kills.touch()
         command = [sys.executable, "-m", "pqaudit", "sensor", "--state", str(folder / "state"), "-o", str(self.out)]
         for interface in interfaces:
             command += ["-i", interface]
@@ -45,10 +47,19 @@ class RunningSensor:
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """All that were told, oldest first."""
+        """All that were told, oldest first; each SIGKILL may have left one line torn."""
         if not self.out.exists():
             return []
-        return [json.loads(line) for line in self.out.read_text().splitlines()]
+        found: list[dict[str, Any]] = []
+        torn = 0
+        text = self.out.read_text()
+        for line in text[: text.rfind("\n") + 1].splitlines():  # what is behind may be under way
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                torn += 1
+        assert torn <= self._kills.read_text().count("\n"), torn
+        return found
 
     def finding(self, initiator_spi: str, **own: object) -> dict[str, Any]:
         """The last finding of an SA, once there is one with these values under ``pqaudit``."""
@@ -68,6 +79,8 @@ class RunningSensor:
 
     def kill(self) -> None:
         """SIGKILL."""
+        with self._kills.open("a") as kills:
+            kills.write("killed\n")
         self.process.kill()
         self.process.wait()
 
