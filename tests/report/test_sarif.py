@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pqaudit.report import sarif
@@ -18,21 +19,75 @@ LEVELS = {"fails-now": "error", "will-fail": "warning", "not-assessable": "note"
 URI = re.compile(r"(?:[A-Za-z0-9._~/-]|%[0-9A-F]{2})+")
 
 
+def closed(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    """An object with these properties and no others."""
+    kind = {"type": "object", "additionalProperties": False}
+    return {**kind, "properties": {**properties, "properties": {"type": "object"}}, "required": list(required)}
+
+
+def array(items: dict[str, Any], least: int = 0, unique: bool = False) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": least, "uniqueItems": unique}
+
+
+# Of the specification, what it says of the properties that are used, by section; others of it are not let through, so
+# that what begins to be used is looked up.
+STRING: dict[str, Any] = {"type": "string"}
+LEVEL = {"enum": ["none", "note", "warning", "error"]}  # 3.27.10, 3.58.6
+MESSAGE = closed({"text": STRING}, "text")  # 3.11
+LOCATION = closed(  # 3.28
+    {
+        "physicalLocation": closed(
+            {"artifactLocation": closed({"uri": STRING}, "uri")}, "artifactLocation"
+        ),  # 3.29, 3.4
+        "logicalLocations": array(
+            closed({"name": STRING, "fullyQualifiedName": STRING, "kind": STRING}), 0, True
+        ),  # 3.33
+        "message": MESSAGE,
+    }
+)
+RULE = closed({"id": STRING, "shortDescription": MESSAGE, "fullDescription": MESSAGE}, "id")  # 3.49, 3.12
+DRIVER = closed({"name": STRING, "version": STRING, "rules": array(RULE, 0, True)}, "name")  # 3.19
+NOTIFICATION = closed({"level": LEVEL, "message": MESSAGE}, "message")  # 3.58
+INVOCATION = closed(  # 3.20
+    {"executionSuccessful": {"type": "boolean"}, "toolExecutionNotifications": array(NOTIFICATION)},
+    "executionSuccessful",
+)
+RESULT = closed(  # 3.27
+    {
+        "ruleId": STRING,
+        "ruleIndex": {"type": "integer", "minimum": -1},
+        "level": LEVEL,
+        "message": MESSAGE,
+        "locations": array(LOCATION),
+        "partialFingerprints": {"type": "object", "additionalProperties": STRING},
+    },
+    "message",
+)
+RUN = closed(  # 3.14
+    {
+        "tool": closed({"driver": DRIVER}, "driver"),  # 3.18
+        "invocations": array(INVOCATION),
+        "results": array(RESULT),
+        "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},  # 3.14.17
+    },
+    "tool",
+)
+LOG = closed({"$schema": STRING, "version": {"const": "2.1.0"}, "runs": array(RUN)}, "version", "runs")  # 3.13
+
+
 def checked(octets: bytes) -> Any:
     """The only run, of a log that keeps to the specification (sections by number)."""
     assert octets.isascii()
     log = json.loads(octets)
-    assert log["version"] == "2.1.0"  # 3.13.2
+    jsonschema.Draft7Validator.check_schema(LOG)
+    jsonschema.Draft7Validator(LOG).validate(log)
     (run,) = log["runs"]
     driver = run["tool"]["driver"]
     assert driver["name"] == "pqaudit"  # 3.19.8
     ids = [rule["id"] for rule in driver["rules"]]
     assert len(ids) == len(set(ids))  # 3.19.23
-    for invocation in run["invocations"]:
-        assert isinstance(invocation["executionSuccessful"], bool)  # 3.20.14
     for result in run["results"]:
         assert ids[result["ruleIndex"]] == result["ruleId"]  # 3.27.6
-        assert result["level"] in ("none", "note", "warning", "error")  # 3.27.10
         text = result["message"]["text"]  # 3.11.5: no placeholder, no embedded link
         assert not re.search(r"[{}]", text.replace("{{", "").replace("}}", ""))
         assert not re.search(r"(?<!\\)[\[\]]", text.replace("\\\\", ""))
