@@ -21,6 +21,7 @@ from random import Random
 
 from tests.finding.made import sample_findings
 
+_FORMS = ("json", "markdown", "csv", "csv-sas", "html", "cyclonedx", "sarif")
 _ADDRESSES = 0x0A00_0000
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _DUMP = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -56,7 +57,7 @@ def main() -> None:
         path = options.file or Path(folder) / "findings.jsonl"
         if not path.exists():
             make(path, options.findings, options.tunnels)
-        for form in options.forms or ("json", "markdown", "csv", "csv-sas"):
+        for form in options.forms or _FORMS:
             command = [sys.executable, "-m", "pqaudit", "report", path, "--as-of", "2026-11-25", "--format", form]
             started = time.monotonic()
             process = subprocess.Popen([*command, "-o", Path(folder) / "report"])
