@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS contents (
     UNIQUE (sha256, settings)
 );
 CREATE TABLE IF NOT EXISTS inputs (
-    place BLOB PRIMARY KEY, name BLOB NOT NULL, stamp TEXT, content INTEGER NOT NULL, named REAL NOT NULL
+    place BLOB PRIMARY KEY, name BLOB NOT NULL, stamp TEXT, content INTEGER NOT NULL, named REAL NOT NULL,
+    told INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS inputs_by_content ON inputs (content);
 CREATE INDEX IF NOT EXISTS inputs_by_stamp ON inputs (stamp);
@@ -59,21 +60,24 @@ class Known:
         content: number of what it held.
         settings: how that was read.
         recognised: its first octets are those of a capture.
+        told: a run that tells what changed has told what it shows.
     """
 
     stamp: str | None
     content: int
     settings: str
     recognised: bool
+    told: bool
 
 
 class Naming(NamedTuple):
-    """An input that a run names: its place, its name, its stamp, and its content in the journal."""
+    """An input that a run names: its place, its name, its stamp, its content in the journal, whether that was told."""
 
     place: str
     name: str
     stamp: str
     content: int
+    told: bool
 
 
 class Journal:
@@ -146,34 +150,38 @@ class Journal:
         return self._known("stamp = ? AND settings = ?", stamp, settings)
 
     def _known(self, condition: str, *values: object) -> Known | None:
-        with self._told():
+        with self._errors_told():
             row = self.database.execute(
-                "SELECT stamp, content, settings, recognised FROM inputs JOIN contents ON contents.id = content "
+                "SELECT stamp, content, settings, recognised, told FROM inputs JOIN contents ON contents.id = content "
                 f"WHERE {condition}",
                 values,
             ).fetchone()
-        return None if row is None else Known(row[0], row[1], row[2], bool(row[3]))
+        return None if row is None else Known(row[0], row[1], row[2], bool(row[3]), bool(row[4]))
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def record(self, place: str, name: str, stamp: str | None, settings: str, packed: PackedCapture) -> int:
-        """Keep what was read, all or nothing of it; gives the number of its content.
+    def record(
+        self, place: str, name: str, stamp: str | None, settings: str, packed: PackedCapture
+    ) -> tuple[int, bool]:
+        """Keep what was read, all or nothing of it; gives the number of its content, and whether that was told.
 
         What is not finished is kept for this run alone, and does not replace what was known of the input.
 
         Raises:
             JournalError: it could not be written, a full disk for one.
         """
-        with self._told(), transaction(self.database):
+        told = False
+        with self._errors_told(), transaction(self.database):
             content = self._content(settings, packed)
             if packed.sha256 is not None:
                 before = self.database.execute(
-                    "SELECT content FROM inputs WHERE place = ?", (os.fsencode(place),)
+                    "SELECT content, told FROM inputs WHERE place = ?", (os.fsencode(place),)
                 ).fetchone()
-                self._put(place, name, stamp, content)
+                told = before is not None and before == (content, 1)
+                self._put(place, name, stamp, content, told)
                 if before is not None and before[0] != content:
                     self._forget_unused(before[0])
-        return content
+        return content, told
 
     def _content(self, settings: str, packed: PackedCapture) -> int:
         database = self.database
@@ -197,29 +205,29 @@ class Journal:
     def name(self, inputs: Iterable[Naming]) -> None:
         """Note that this run named inputs that are known, under whatever name they were read."""
         now = time.time()
-        with self._told(), transaction(self.database):
+        with self._errors_told(), transaction(self.database):
             replaced: set[int] = set()
-            for place, name, stamp, content in inputs:
+            for place, name, stamp, content, told in inputs:
                 row = self.database.execute(
                     "SELECT content, name, named FROM inputs WHERE place = ?", (os.fsencode(place),)
                 ).fetchone()
                 # Not every row is written in every run: there may be very many.
                 if row is None or row[:2] != (content, os.fsencode(name)) or not 0 <= now - row[2] < _NAMED_SECONDS:
-                    self._put(place, name, stamp, content)
+                    self._put(place, name, stamp, content, told)
                 if row is not None and row[0] != content:
                     replaced.add(row[0])
             for content in replaced:
                 self._forget_unused(content)
 
-    def _put(self, place: str, name: str, stamp: str | None, content: int) -> None:
+    def _put(self, place: str, name: str, stamp: str | None, content: int, told: bool) -> None:
         self.database.execute(
-            "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)",
-            (os.fsencode(place), os.fsencode(name), stamp, content, time.time()),
+            "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?, ?)",
+            (os.fsencode(place), os.fsencode(name), stamp, content, time.time(), told),
         )
 
     def forget(self, seconds: float) -> int:
         """Forget inputs that no run has named for so long; gives how many."""
-        with self._told(), transaction(self.database):
+        with self._errors_told(), transaction(self.database):
             gone = self.database.execute("DELETE FROM inputs WHERE named < ?", (time.time() - seconds,)).rowcount
             if gone:
                 self._forget_unused()
@@ -240,7 +248,7 @@ class Journal:
         self.database.execute(f"DELETE FROM contents WHERE id IN ({contents})")
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _errors_told(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from pqaudit.archive.journal import Journal, Naming
+from pqaudit.archive.journal import Journal, Known, Naming
 from pqaudit.archive.packing import PackedCapture, pack
 from pqaudit.archive.trust import names_one_file, trusted
 from pqaudit.archive.view import Shown
@@ -36,12 +36,11 @@ class _Task(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """An input that needs no reading: its place, stamp, and content in the journal; whether it is a capture."""
+    """An input that needs no reading, at its place and with its stamp."""
 
     place: str
     stamp: str
-    content: int
-    recognised: bool
+    known: Known
 
 
 class Resuming:
@@ -64,7 +63,7 @@ class Resuming:
         self._journal = journal
         self.settings = settings_text(options)
         self._found: dict[str, _Kept | _Task] = {}
-        self._read: dict[str, int] = {}
+        self._read: dict[str, tuple[int, bool]] = {}
         self._sources: list[str] = []
         self.known = self.again = self.otherwise = 0
         self.unread: list[str] = []
@@ -73,7 +72,7 @@ class Resuming:
     def is_known_capture(self, source: str) -> bool:
         """True when the journal has what reading ``source`` would give, and it is a capture."""
         found = self._look(source)
-        return isinstance(found, _Kept) and found.recognised
+        return isinstance(found, _Kept) and found.known.recognised
 
     def _look(self, source: str) -> _Kept | _Task:
         found = self._found.get(source)
@@ -89,11 +88,11 @@ class Resuming:
         if known is not None and known.settings != self.settings:
             return _Task(place, trusted(mark, now), otherwise=True)
         if known is not None and mark is not None and known.stamp == mark:
-            return _Kept(place, mark, known.content, known.recognised)
+            return _Kept(place, mark, known)
         if mark is not None and names_one_file(mark):
             moved = self._journal.moved(mark, self.settings)
             if moved is not None:
-                return _Kept(place, mark, moved.content, moved.recognised)
+                return _Kept(place, mark, moved)
         return _Task(place, trusted(mark, now), changed=known is not None)
 
     def plan(self, sources: Sequence[str]) -> None:
@@ -108,8 +107,8 @@ class Resuming:
         kept: list[Naming] = []
         for source in sources:
             match self._found[source]:
-                case _Kept(place, mark, content, _):
-                    kept.append(Naming(place, shown_name(source), mark, content))
+                case _Kept(place, mark, known):
+                    kept.append(Naming(place, shown_name(source), mark, known.content, known.told))
                 case _Task(changed=changed, otherwise=otherwise):
                     self.again += changed
                     self.otherwise += otherwise
@@ -141,11 +140,11 @@ class Resuming:
         """The captures of this run in the order of the sources; after an interrupt, those that were read."""
         found: list[Shown] = []
         for source in self._sources:
-            known = self._found[source]
-            if isinstance(known, _Kept):
-                found.append(Shown(known.place, shown_name(source), known.content, False))
+            entry = self._found[source]
+            if isinstance(entry, _Kept):
+                found.append(Shown(entry.place, shown_name(source), entry.known.content, entry.known.told))
             elif source in self._read:
-                found.append(Shown(known.place, shown_name(source), self._read[source], True))
+                found.append(Shown(entry.place, shown_name(source), *self._read[source]))
         return found
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pqaudit.archive.journal import Journal
 from pqaudit.archive.packing import PackedError, unpack_about, unpack_group
+from pqaudit.durable import transaction
 from pqaudit.pipeline import AuditRun
 from pqaudit.sa.association import SecurityAssociation
 from pqaudit.sa.group import Group
@@ -19,7 +20,7 @@ DROP TABLE IF EXISTS temp.shown;
 DROP TABLE IF EXISTS temp.touched;
 CREATE TEMP TABLE shown (
     position INTEGER PRIMARY KEY, content INTEGER NOT NULL, place BLOB NOT NULL, name BLOB NOT NULL,
-    read INTEGER NOT NULL, rank INTEGER
+    told INTEGER NOT NULL, rank INTEGER
 );
 """
 
@@ -28,17 +29,18 @@ CREATE TEMP TABLE shown (
 _ORDER = """
 SELECT id, rank, version, spi FROM (
     SELECT groups.id, rank, version, spi,
-        min(time || printf('%08x%016x', rank, frame)) OVER one AS first, max(read) OVER one AS touched,
+        min(time || printf('%08x%016x', rank, frame)) OVER one AS first, min(told) OVER one AS told,
         max(lineage) OVER one AS lineage
     FROM temp.shown JOIN groups ON groups.content = shown.content
     WINDOW one AS (PARTITION BY version, spi)
-) WHERE touched OR lineage OR NOT ? ORDER BY first, version, spi, rank
+) WHERE NOT told OR lineage OR NOT ? ORDER BY first, version, spi, rank
 """
 
 # Of captures that this run does not name: each content once, under the name that was used last.
 _EARLIER = """
-SELECT content, place, name FROM (
-    SELECT content, place, name, row_number() OVER (PARTITION BY content ORDER BY named DESC, name) AS turn
+SELECT content, place, name, told FROM (
+    SELECT content, place, name, min(told) OVER (PARTITION BY content) AS told,
+        row_number() OVER (PARTITION BY content ORDER BY named DESC, name) AS turn
     FROM inputs
     WHERE content NOT IN (SELECT content FROM temp.shown) AND place NOT IN (SELECT place FROM temp.shown)
 ) WHERE turn = 1 ORDER BY name
@@ -48,17 +50,17 @@ _OTHERWISE = "SELECT count(*) FROM temp.shown JOIN contents ON contents.id = con
 _TOUCHED = """
 CREATE TEMP TABLE touched (version INTEGER NOT NULL, spi BLOB NOT NULL, PRIMARY KEY (version, spi)) WITHOUT ROWID;
 INSERT OR IGNORE INTO temp.touched
-    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content WHERE read;
+    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content WHERE NOT told;
 """
 
 
 class Shown(NamedTuple):
-    """A capture that a run shows: where it lies, its name, its content in the journal, and whether this run read it."""
+    """A capture that a run shows: its place, its name, its content in the journal, and whether that was told."""
 
     place: str
     name: str
     content: int
-    read: bool
+    told: bool
 
 
 class View:
@@ -69,8 +71,8 @@ class View:
         captures: in the order in which the run names them.
         settings: how captures are read in this run.
         with_earlier: all other captures that the journal knows count too, and come first.
-        touched_only: SAs of which captures read in this run show nothing are asked for only as far as others may have
-            been rekeyed from them, or they from others.
+        touched_only: of SAs of which no capture shows anything untold, only those are drawn that others may have been
+            rekeyed from, or they from others.
 
     Attributes:
         earlier: how many of these there are.
@@ -98,18 +100,18 @@ class View:
     def _list(self, captures: Iterable[Shown], with_earlier: bool) -> None:
         database = self._database
         database.executescript(_TABLES)
-        insert = "INSERT INTO temp.shown (position, content, place, name, read) VALUES (?, ?, ?, ?, ?)"
+        insert = "INSERT INTO temp.shown (position, content, place, name, told) VALUES (?, ?, ?, ?, ?)"
         database.execute("BEGIN")
         database.executemany(
             insert,
             (
-                (position, each.content, os.fsencode(each.place), os.fsencode(each.name), each.read)
+                (position, each.content, os.fsencode(each.place), os.fsencode(each.name), each.told)
                 for position, each in enumerate(captures)
             ),
         )
         earlier = database.execute(_EARLIER).fetchall() if with_earlier else []
         self.earlier = len(earlier)
-        database.executemany(insert, ((index - len(earlier), *row, False) for index, row in enumerate(earlier)))
+        database.executemany(insert, ((index - len(earlier), *row) for index, row in enumerate(earlier)))
         # By the text of names, as Python orders it, which is not always the order of their octets.
         named = database.execute("SELECT position, name FROM temp.shown").fetchall()
         ranked = sorted((os.fsdecode(name), position) for position, name in named)
@@ -158,7 +160,7 @@ class View:
             yield group
 
     def is_touched(self, sa: SecurityAssociation, origin: Origin | None) -> bool:
-        """True when captures read in this run show something of the SA, or of the one it was probably rekeyed from.
+        """True when something untold is shown of the SA, or of the one it was probably rekeyed from.
 
         For views with ``touched_only``.
         """
@@ -169,3 +171,17 @@ class View:
             self._database.execute("SELECT 1 FROM temp.touched WHERE version = ? AND spi = ?", key).fetchone()
             for key in keys
         )
+
+    def set_told(self) -> None:
+        """Note that all that is shown was told.
+
+        Raises:
+            JournalError: the journal cannot be written.
+        """
+        try:
+            with transaction(self._database):
+                self._database.execute(
+                    "UPDATE inputs SET told = 1 WHERE NOT told AND content IN (SELECT content FROM temp.shown)"
+                )
+        except sqlite3.Error as error:
+            raise self._journal.failed(error) from error

@@ -224,6 +224,8 @@ def command(
             if delivering is not None and error.exit_code == ExitCode.OUTPUT_FAILED:
                 deque(made, maxlen=0)  # what can no longer be printed is kept for the server all the same
             raise
+        if journalled is not None:
+            journalled.set_told()
         if custom is not None:
             report_failures(custom)
         code = exit_code(run, failing)

@@ -58,7 +58,7 @@ def journal_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--changed-only",
             is_flag=True,
-            help="With --journal: only the findings of SAs that captures read in this run show something of.",
+            help="With --journal: only findings of SAs of which captures show what no run with this option has told.",
         ),
         click.option(
             "--journal-keep",
@@ -189,6 +189,12 @@ class JournalledReading:
         """After ``read``: all evidence in order, and which findings of it are asked for, None for all."""
         assert self._view is not None
         return self._groups(self._view), self._view.is_touched if self._options.changed_only else None
+
+    def set_told(self) -> None:
+        """After all findings were printed and are in the spool: with --changed-only they are not told again."""
+        if self._options.changed_only and self._view is not None:
+            with _told():
+                self._view.set_told()
 
     @staticmethod
     def _groups(view: View) -> Iterator[Group]:

@@ -66,6 +66,8 @@ def night(journal: Path, *paths: Path | str, options: ReadOptions = DIGEST, **sh
         out = io.StringIO()
         findings = findings_of(view.groups(), rulebook_cached(), OBSERVER, wanted=wanted)
         write_run(findings, run, rulebook_cached(), out)
+        if wanted is not None:
+            view.set_told()
         return Night(
             out.getvalue(),
             resuming.known,

@@ -117,8 +117,9 @@ def test_only_what_changed(journal: Path, tmp_path: Path) -> None:
     first = conversation(1)
     folder = tmp_path / "archive"
     archive(folder, [first[:HALF], conversation(3), conversation(2)])
-    night(journal, folder)
+    assert len(findings(night(journal, folder, touched_only=True).text)) == 3
     archive(folder, [rekeyed(2), first[HALF:]], first=3)
+    night(journal, folder)  # tells nobody who asks for what changed
     changed = findings(night(journal, folder, touched_only=True).text)
     whole = findings(fresh(folder))
     spis = {"1100000000000001", "3300000000000002"}

@@ -159,8 +159,10 @@ def test_with_earlier_and_changed_only(user: User, journal: Path, tmp_path: Path
     frames = conversation(1)
     folder = tmp_path / "archive"
     one, two = archive(folder, [[*frames[:5], *conversation(2)], frames[5:]])
-    user.run("audit", "--journal", journal, one)
-    arguments = ("audit", "--format", "jsonl", "--journal", journal, "--with-earlier", "--changed-only", two)
+    changed = ("audit", "--format", "jsonl", "--journal", journal, "--with-earlier", "--changed-only")
+    assert len(user.run(*changed, one).stdout.splitlines()) == 2
+    arguments = (*changed, two)
+    assert user.run(*arguments, "-o", "/dev/full").returncode == 4  # nobody was told
     found = user.run(*arguments)
     (joined,) = map(json.loads, found.stdout.splitlines())
     assert joined["pqaudit"]["capture"]["packets"] == len(frames)
