@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pqaudit.finding.document import Document, Observer
 from pqaudit.finding.stream import drain_findings
@@ -14,6 +15,10 @@ from pqaudit.rules.rulebook import Rulebook, load_rulebook
 from tests.daemons.fixtures import peers  # noqa: F401
 from tests.objectstore.fixtures import object_store  # noqa: F401
 from tests.searchserver.fixtures import elasticsearch8, elasticsearch9, opensearch, search_server  # noqa: F401
+
+# How long an example takes says more about what else the machine does than about what is tested.
+settings.register_profile("any-speed", settings(), deadline=None)
+settings.load_profile("any-speed")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLES = REPOSITORY / "samples"
