@@ -113,6 +113,7 @@ def _connected(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise ClusterSetupError(f"--cluster needs Dask: pip install 'pqaudit[cluster]' ({error})") from error
+    place = _address(address)
     # What goes wrong is said by us, once. Dask has set levels for loggers one by one.
     for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
@@ -122,7 +123,7 @@ def _connected(address: str) -> Iterator[Any]:
     before = signal.signal(signal.SIGPIPE, signal.SIG_IGN) if _owns_signals() else None
     try:
         client: Any = Client(  # type: ignore[no-untyped-call]
-            _address(address),
+            place,
             timeout=CONNECT_SECONDS,
             name="pqaudit",
             direct_to_workers=True,
@@ -130,12 +131,7 @@ def _connected(address: str) -> Iterator[Any]:
         )
     except (OSError, TimeoutError) as error:
         raise ClusterAwayError(
-            f"No scheduler can be reached at {address} ({_first_line(error)}); is it running, and is the address right?"
-        ) from error
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise ClusterSetupError(
-            f"The scheduler cannot be used at {address} ({_first_line(error)}); give tcp://host:8786, or tls:// with "
-            "Dask's settings for TLS."
+            f"No scheduler can be reached at {place} ({_first_line(error)}); is it running, and is the address right?"
         ) from error
     try:
         yield client
@@ -150,15 +146,41 @@ def _owns_signals() -> bool:
 
 
 def _address(given: str) -> str:
-    """The address of a scheduler, which may stand in a file."""
-    if "://" in given or not given.endswith(".json"):
-        return given
+    """The address of a scheduler, which may stand in a file; checked, for Dask hangs on some that are wrong."""
+    address = _from_file(given) if given.endswith(".json") and "://" not in given else given
+    scheme, separator, place = address.partition("://")
+    if not separator:
+        scheme, place = "tcp", address
+    host, _, port = place.rpartition(":")
+    if scheme not in ("tcp", "tls") or not host or not port.isdecimal():
+        raise ClusterSetupError(f"{address} is no address of a scheduler; give tcp://host:8786 or tls://host:8786")
+    _check_security(scheme)
+    return f"{scheme}://{place}"
+
+
+def _from_file(name: str) -> str:
     try:
-        return str(json.loads(Path(given).read_text(encoding="utf-8"))["address"])
+        return str(json.loads(Path(name).read_text(encoding="utf-8"))["address"])
     except OSError as error:
-        raise ClusterSetupError(f"{given} cannot be read: {error.strerror}") from error
+        raise ClusterSetupError(f"{name} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ClusterSetupError(f"{given} is not what dask scheduler --scheduler-file writes") from error
+        raise ClusterSetupError(f"{name} is not what dask scheduler --scheduler-file writes") from error
+
+
+def _check_security(scheme: str) -> None:
+    from distributed import Security
+
+    try:
+        security: Any = Security()  # type: ignore[no-untyped-call]
+        settings = security.get_connection_args("client")
+    except (OSError, ValueError, TypeError) as error:
+        raise ClusterSetupError(f"Dask's settings for TLS cannot be used: {_first_line(error)}") from error
+    if scheme == "tls" and settings.get("ssl_context") is None:
+        raise ClusterSetupError(
+            "tls:// needs certificates in Dask's settings: distributed.comm.tls.ca-file, client.cert and client.key"
+        )
+    if scheme == "tcp" and security.require_encryption:
+        raise ClusterSetupError("Dask's settings require encryption; give tls://host:8786, or change them")
 
 
 def _workers(client: Any, tell: Tell) -> int:

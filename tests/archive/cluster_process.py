@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from distributed import LocalCluster
+import dask
+from distributed import LocalCluster, Security
 
 
 def main() -> None:
@@ -16,6 +17,8 @@ def main() -> None:
         host="127.0.0.1",
         scheduler_port=0,
         memory_limit=0,
+        protocol="tls" if dask.config.get("distributed.comm.require-encryption") else "tcp",
+        security=Security(),
     ) as cluster:
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()

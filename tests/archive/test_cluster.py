@@ -22,7 +22,7 @@ import pqaudit
 from bench import corpus
 from pqaudit.archive import cluster as on_cluster
 from pqaudit.archive.cluster_errors import ClusterAwayError, ClusterSetupError
-from pqaudit.pipeline import AuditRun, ReadOptions
+from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 from tests import build as b
 from tests.conftest import REPOSITORY, SAMPLES
 
@@ -90,17 +90,23 @@ def copy(archive: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(archive, tmp_path / "archive"))
 
 
-def audit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    with started(*arguments) as process:
+def audit(*arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    with started(*arguments, **settings) as process:
         out, err = process.communicate(timeout=DEADLINE)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @contextmanager
-def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str | Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "pqaudit", "audit", "--format", "json", "--sensor", "x", *map(str, arguments)]
     process = subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=REPOSITORY,
+        env=dict(os.environ) | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         yield process
@@ -285,6 +291,62 @@ def _show() -> None:
 
 def _pretend(version: str) -> None:
     pqaudit.__version__ = version
+
+
+def test_tls_with_the_certificates_of_dasks_configuration(tmp_path: Path) -> None:
+    made = distributed.Security.temporary()
+    parts = {"ca-file": made.tls_ca_file}
+    for role in ("client", "scheduler", "worker"):
+        parts |= {f"{role}.cert": getattr(made, f"tls_{role}_cert"), f"{role}.key": getattr(made, f"tls_{role}_key")}
+    settings = {"DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    for name, text in parts.items():
+        file = tmp_path / f"{name}.pem"
+        file.write_text(text)
+        setting = name.upper().replace("-", "_").replace(".", "__")
+        settings[f"DASK_DISTRIBUTED__COMM__TLS__{setting}"] = str(file)
+    with running_cluster(1, **settings) as (address, _):
+        assert address.startswith("tls://")
+        found = audit("--cluster", address, SAMPLES, **settings)
+        without = audit("--cluster", address, SAMPLES)
+    assert found.returncode == 0
+    assert found.stdout == audit("--workers", "1", SAMPLES).stdout
+    assert (without.returncode, without.stdout) == (2, "")
+    assert without.stderr.splitlines()[-1] == "Error: " + TLS_NEEDED
+
+
+TLS_NEEDED = "tls:// needs certificates in Dask's settings: distributed.comm.tls.ca-file, client.cert and client.key"
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("tls://127.0.0.1:8786", f"^{TLS_NEEDED}$"),
+        ("127.0.0.1", "^127.0.0.1 is no address of a scheduler; give tcp://host:8786 or tls://host:8786$"),
+        ("ucx://127.0.0.1:8786", "is no address of a scheduler"),
+        ("missing.json", "^missing.json cannot be read: No such file or directory$"),
+    ],
+)
+def test_addresses_that_cannot_be_one(address: str, sentence: str) -> None:
+    with pytest.raises(ClusterSetupError, match=sentence):
+        on_cluster.read_on_cluster([], AuditRun(), ReadOptions(), address, tell=print)
+
+
+def test_workers_that_cannot_be_reached_are_told_and_the_scheduler_brings_what_they_found(
+    cluster: str, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reaches(client: distributed.Client) -> bool:
+        return False
+
+    monkeypatch.setattr(on_cluster, "_reaches_workers", reaches)
+    told: list[str] = []
+    run = AuditRun()
+    sources = [str(path) for path in every(archive)]
+    on_cluster.read_on_cluster(sources, run, ReadOptions(), cluster, tell=told.append)
+    expected = AuditRun()
+    read_inputs(sources, expected, ReadOptions())
+    assert list(run.table.associations()) == list(expected.table.associations())
+    assert (run.files, run.notes, run.anomalies) == (expected.files, expected.notes, expected.anomalies)
+    assert [text.partition(" from here")[0] for text in told] == ["the workers cannot be reached"]
 
 
 def test_an_address_where_nothing_listens() -> None:
