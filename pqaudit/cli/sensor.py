@@ -11,7 +11,7 @@ import time
 from collections import deque
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 from typing import TYPE_CHECKING
 
 import click
@@ -44,6 +44,7 @@ _HOUR = 3600.0
 _VIEW_SECONDS = 0.25
 _SUMMARY_SECONDS = 60.0
 _EXPIRY_SECONDS = 60.0
+_LAST_REQUEST_SECONDS = 5.0  # for what is under way to the server at the end
 
 
 @click.command(
@@ -340,15 +341,18 @@ def _run(
         alone = output != "-" or not sys.stdout.isatty()
         view = stack.enter_context(LiveView(status, rulebook.registry)) if alone and can_show() else None
         log = None if view is not None else Log(sys.stderr, quiet)
-        watch = Watch(
-            rulebook,
-            status.observer,
-            max_sas,
-            checkpoint,
-            time.time(),
-            timing=Timing(idle=idle_hours * _HOUR),
-            custom=custom,
-        )
+        try:
+            watch = Watch(
+                rulebook,
+                status.observer,
+                max_sas,
+                checkpoint,
+                time.time(),
+                timing=Timing(idle=idle_hours * _HOUR),
+                custom=custom,
+            )
+        except CheckpointError as error:
+            raise _StateFailed(str(error)) from error
         chores = _Chores(status, delivering, view, log, notifier, heard, exposing)
         sensor = Sensor(
             source,
@@ -377,7 +381,17 @@ def _run(
             chores.ask()
             if log is not None:
                 log.stopped(status)
-    return ExitCode.OUTPUT_FAILED if status.counters[NOT_KEPT] else ExitCode.DONE
+        code = ExitCode.OUTPUT_FAILED if status.counters[NOT_KEPT] else ExitCode.DONE
+        if delivering is not None:
+            _end_within(_LAST_REQUEST_SECONDS, code)
+    return code
+
+
+def _end_within(seconds: float, code: ExitCode) -> None:
+    """End then, whatever a server makes this process wait for: all is on disk."""
+    timer = Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 def _import_for_later(connection: Connection | None) -> None:

@@ -63,6 +63,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.unreadable = 0
+        self._folder = folder
         self._written: list[Document] = []  # of those that wait
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,14 +91,21 @@ class Checkpoint:
         return None if row is None else float(row[0])
 
     def load(self) -> Iterator[tuple[Key, Tracked]]:
-        """All that is followed, without the evidence, the longest silent first."""
-        rows = self._database.execute("SELECT version, spi, tier, last, emitted FROM followed ORDER BY last")
-        for version, spi, tier, last, emitted in rows:
-            tracked = Tracked(None, Tier(tier), last)
-            tracked.saved = True
-            tracked.untold = True  # not known; telling it once more does no harm
-            tracked.emitted = {id_: bytes.fromhex(material) for id_, material in json.loads(emitted).items()}
-            yield (version, spi), tracked
+        """All that is followed, without the evidence, the longest silent first.
+
+        A row that is damaged is left out, and counted in ``unreadable``.
+
+        Raises:
+            CheckpointError: the file cannot be read to its end.
+        """
+        try:
+            for row in self._database.execute("SELECT version, spi, tier, last, emitted FROM followed ORDER BY last"):
+                try:
+                    yield _followed(*row)
+                except (ValueError, TypeError, AttributeError):
+                    self.unreadable += 1
+        except sqlite3.Error as error:
+            raise CheckpointError(f"the state in {self._folder} cannot be read: {error}; see --state") from error
 
     def evidence(self, key: Key) -> tuple[Group, dict[bytes, Origin]]:
         """The evidence of one SPI, and what ``Tracked.origins`` held of it.
@@ -187,6 +195,14 @@ def _locked(folder: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _followed(version: int, spi: bytes, tier: int, last: float, emitted: str) -> tuple[Key, Tracked]:
+    tracked = Tracked(None, Tier(tier), float(last))
+    tracked.saved = True
+    tracked.untold = True  # not known; telling it once more does no harm
+    tracked.emitted = {id_: bytes.fromhex(material) for id_, material in json.loads(emitted).items()}
+    return (version, bytes(spi)), tracked
 
 
 def row_of(key: Key, tracked: Tracked, group: Group) -> Row:

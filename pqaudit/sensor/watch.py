@@ -143,6 +143,8 @@ class Watch:
             # The response to an attempt may still come.
             patience = timing.attempt if tracked.tier is Tier.UNANSWERED else timing.settle
             self._schedule(key, tracked, now + patience)
+        if self._checkpoint.unreadable:
+            self.counters[NOT_READ] = self._checkpoint.unreadable
         for key in used:
             # An SA that comes now may come from an exchange that was seen before.
             group, _ = self._checkpoint.evidence(key)

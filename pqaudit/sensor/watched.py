@@ -194,9 +194,14 @@ def open_interface(interface: WatchedInterface, *, wait: bool) -> None:
     except InterfaceGoneError as error:
         if not wait:
             names = ", ".join(device.name for device in list_devices()) or "none that can be captured from"
-            raise InterfaceGoneError(f"{error.message.removesuffix('.')}; there are: {names}.") from error
+            raise InterfaceGoneError(
+                f"{error.message.removesuffix('.')}; there are: {names}; to wait for it, add --wait."
+            ) from error
         interface.absent(error)
     except InterfaceDownError as error:
         if not wait:
-            raise
+            raise InterfaceDownError(
+                f"{error.message.removesuffix('.')}; `ip link set {interface.name} up` makes it work; to wait for it, "
+                "add --wait."
+            ) from error
         interface.absent(error)

@@ -13,10 +13,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pqaudit.elastic.spool import Spool
 from tests.conftest import REPOSITORY
 from tests.sensor.link import Link
 from tests.sensor.running import RunningSensor
@@ -202,3 +204,15 @@ def test_a_terminal_that_cannot_be_drawn_on_gets_the_log(kind: str, shown: bytes
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_server_that_answers_nothing_does_not_hold_up_the_end(link: Link, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with RunningSensor(tmp_path, link.watched, options=("--elasticsearch", url)) as sensor:
+            sensor.finding(link.send(HYBRID), verdict="hybrid-ml-kem")
+            began = time.monotonic()
+            sensor.stop()
+            assert time.monotonic() - began < 12
+    with closing(Spool(tmp_path / "state" / "spool")) as spool:
+        assert len(spool) == 1

@@ -300,6 +300,19 @@ def test_rows_of_a_checkpoint_are_not_believed(tmp_path: Path) -> None:
     assert sensor.watch.counters[NOT_READ] == 1
 
 
+@pytest.mark.parametrize("change", ["tier = 9", "emitted = 'no JSON'", "emitted = '[]'", "last = 'yesterday'"])
+def test_a_row_of_a_checkpoint_that_cannot_be_is_left_out(change: str, tmp_path: Path) -> None:
+    sensor = Sensor(tmp_path)
+    sensor.feed(*datagrams("hybrid_x25519_mlkem768.pcap"), *datagrams("classical_x25519.pcap"))
+    sensor.after(60)
+    (one, _) = sensor.watch.table
+    sensor.checkpoint._database.execute(f"UPDATE followed SET {change} WHERE spi = ?", (one[1],))
+    sensor.killed()
+    sensor = Sensor(tmp_path, sensor.now)
+    assert len(sensor.watch.table) == 1
+    assert sensor.watch.counters[NOT_READ] == 1
+
+
 def test_an_sa_that_is_seen_again_and_again_takes_no_more_memory(tmp_path: Path) -> None:
     """Peers ask each other whether they live, for months; what is due is put off each time."""
     sensor = Sensor(tmp_path, timing=Timing())
