@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_PATIENCE = 2
+
 
 @contextmanager
 def held_interrupts() -> Iterator[Callable[[], int]]:
-    """Inside, SIGINT raises nothing; what is given says how often it came.
+    """Inside, SIGINT raises nothing; what is given says how often it came. The third one raises: it is meant.
 
     Outside of the main thread signals do not arrive, and the answer stays 0.
     """
@@ -20,6 +22,8 @@ def held_interrupts() -> Iterator[Callable[[], int]]:
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came += 1
+        if came > _PATIENCE:
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0

@@ -28,6 +28,7 @@ from pqaudit.pipeline import AuditRun, ReadOptions
 
 MOST_FILES: Final = 64
 _POLL_SECONDS: Final = 0.1
+_ANSWER_SECONDS: Final = 10.0
 _COUNT_SECONDS: Final = 2.0  # workers are counted again
 _ALONE_SECONDS: Final = 600.0  # without any worker, in the middle of a run
 _TASKS_FOR_EACH_THREAD: Final = 2  # one that runs and one that waits, so that no worker is idle
@@ -295,7 +296,8 @@ class ClusterReading:
             return
         self._counted = now
         try:
-            threads = sum(self._client.nthreads().values())
+            counted = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=_ANSWER_SECONDS)
+            threads = sum(counted.values())
         except (OSError, TimeoutError):
             return  # the state of the client tells it
         if threads:
