@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from pqaudit.cli.server_options import ServerOptions, connection_options, connec
 
 if TYPE_CHECKING:
     from pqaudit.capture.privileges import Account
+    from pqaudit.capture.ring import RingOptions
     from pqaudit.elastic.connection import Connection
     from pqaudit.finding.custom_rules import CustomRules
     from pqaudit.finding.document import Document
@@ -203,7 +205,6 @@ def command(
     rulebook = rulebook_or_exit(rules_folder)
     custom = custom_rules(rules_folder)
     # Imported late so that --help and wrong usage answer at once.
-    from pqaudit.capture.ring import RingOptions
     from pqaudit.sensor.capturing import CaptureOptions
     from pqaudit.sensor.exposure_wire import DEFAULT_SAMPLE, ExposureOptions
     from pqaudit.sensor.status import Status
@@ -222,9 +223,7 @@ def command(
             buffer_octets=buffer_megabytes * _MEGABYTE,
             promiscuous=promiscuous,
             ring_folder=None if ring is None else str(ring),
-            ring=RingOptions(
-                min(_RING_FILE, total // 2), total, keep=None if ring_hours is None else ring_hours * _HOUR
-            ),
+            ring=_ring_options(total, ring_hours),
             account=None if user is None else _account(user),
             backlog_octets=backlog_megabytes * _MEGABYTE,
             wait=wait,
@@ -259,6 +258,17 @@ def command(
         quiet,
     )
     sys.exit(code)
+
+
+def _ring_options(octets: int, hours: float | None) -> RingOptions:
+    from pqaudit.capture.ring import RingOptions
+
+    options = RingOptions(min(_RING_FILE, octets // 2), octets)
+    if hours is None:
+        return options
+    # A file goes as a whole, so many seconds after its last packet, and is not to have the first for too long.
+    longest = min(options.max_age, hours * _HOUR / 4)
+    return replace(options, max_age=longest, keep=hours * _HOUR - longest)
 
 
 def _run(

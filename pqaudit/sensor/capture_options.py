@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+from pqaudit.capture.devices import ALL_INTERFACES
 from pqaudit.capture.live import LEAST_BUFFER, SNAPSHOT_LENGTH, LiveOptions
 from pqaudit.capture.privileges import Account
 from pqaudit.capture.ring import RingOptions
@@ -56,6 +57,8 @@ class CaptureOptions:
             raise ValueError("At least one interface must be named.")
         if len(set(self.interfaces)) < len(self.interfaces):
             raise ValueError("Each interface can be named only once.")
+        if ALL_INTERFACES in self.interfaces and len(self.interfaces) > 1:
+            raise ValueError(f"{ALL_INTERFACES} stands for all interfaces: name it alone.")
         if self.buffer_octets < LEAST_BUFFER:
             raise ValueError(f"The buffer must have at least {LEAST_BUFFER} octets.")
         if self.backlog_octets < LEAST_BACKLOG:

@@ -48,6 +48,12 @@ def test_a_user_that_is_not_there(link: Link, tmp_path: Path) -> None:
     assert "nobody-of-that-name" in done.stderr
 
 
+def test_all_interfaces_and_one_of_them() -> None:
+    done = sensor_fails("-i", "any", "-i", "lo")
+    assert done.returncode == 2
+    assert "name it alone" in done.stderr
+
+
 def test_an_interface_goes_and_comes_back(link: Link, tmp_path: Path) -> None:
     with RunningSensor(tmp_path, link.watched) as sensor:
         sensor.finding(link.send("hybrid_x25519_mlkem768.pcap"), verdict="hybrid-ml-kem")
@@ -123,6 +129,16 @@ def test_metrics_and_health(link: Link, tmp_path: Path) -> None:
         sensor.until(lambda: ask("/healthz")[0] == 503, "bad health")
         assert "no interface is up" in ask("/healthz")[1]
         assert ask("/other")[0] == 404
+        sensor.stop()
+
+
+def test_packets_are_kept_no_longer_than_was_said(link: Link, tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    with RunningSensor(tmp_path, link.watched, options=("--write-ring", ring, "--ring-age", 4 / 3600)) as sensor:
+        sensor.finding(link.send("hybrid_x25519_mlkem768.pcap"), verdict="hybrid-ml-kem")
+        assert len(list(ring.iterdir())) == 1
+        time.sleep(5)  # the ring looks every second
+        assert list(ring.iterdir()) == []
         sensor.stop()
 
 
