@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -286,6 +288,15 @@ def _start_worker(taken: Synchronized[int], stop: Event) -> None:
     # Ctrl-C reaches every process of a terminal, and may find this one between two tasks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _taken, _stop = taken, stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave no process behind when the one that started it was killed: it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 _Parts = tuple[list[Any], bool]

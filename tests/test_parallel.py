@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -179,6 +180,37 @@ def test_apart_an_interrupt_keeps_whole_captures_only(workers: int, tmp_path: Pa
     finally:
         process.kill()
         process.wait()
+
+
+def test_readers_end_when_the_process_that_started_them_is_killed(tmp_path: Path) -> None:
+    sources = [str(tmp_path / f"{name}.pcap") for name in "ab"]
+    for source in sources:
+        os.mkfifo(source)
+    code = (
+        "from pqaudit import parallel\n"
+        "from pqaudit.pipeline import AuditRun, ReadOptions\n"
+        "parallel.LEAST_PARALLEL_OCTETS = 0\n"
+        "if __name__ == '__main__':\n"
+        f"    parallel.read_side_by_side({sources!r}, AuditRun(), ReadOptions(), workers=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, cwd=REPOSITORY)
+    try:
+        writers = [open(source, "wb") for source in sources]  # noqa: SIM115 - each waits until its reader is there
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                break
+            assert time.monotonic() < deadline, "a reader is left"
+            time.sleep(0.05)
+        for writer in writers:
+            writer.close()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def as_it_is(run: AuditRun) -> AuditRun:
