@@ -101,7 +101,7 @@ def test_options_arrive_as_they_were_packed() -> None:
     for options in (
         CaptureOptions(("b0",)),
         CaptureOptions(
-            ("b0", "any"),
+            ("b0", "b1"),
             frozenset((5500, 5501)),
             tunnels=True,
             buffer_octets=2 * LEAST_BUFFER,
