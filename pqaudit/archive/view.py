@@ -111,6 +111,11 @@ class View:
         )
         earlier = database.execute(_EARLIER).fetchall() if with_earlier else []
         self.earlier = len(earlier)
+        used = {name for (name,) in database.execute("SELECT name FROM temp.shown")}
+        for index, (content, place, name, told) in enumerate(earlier):
+            if name in used:  # named from another folder
+                earlier[index] = (content, place, place, told)
+            used.add(name)
         database.executemany(insert, ((index - len(earlier), *row) for index, row in enumerate(earlier)))
         # By the text of names, as Python orders it, which is not always the order of their octets.
         named = database.execute("SELECT position, name FROM temp.shown").fetchall()

@@ -174,11 +174,16 @@ def test_a_name_that_is_no_text(journal: Path, tmp_path: Path) -> None:
 
 
 def test_one_name_in_two_folders(journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, name in enumerate(("a", "b"), 1):
-        archive(tmp_path / name, [conversation(number)])
+    frames = conversation(1)
+    for name, part in (("a", frames[:HALF]), ("b", frames[HALF:])):
+        archive(tmp_path / name, [part])
         monkeypatch.chdir(tmp_path / name)
         found = night(journal, "000.pcap")
         assert (found.read, found.text) == (1, fresh("000.pcap"))
+    both = night(journal, "000.pcap", with_earlier=True)
+    assert both.text == fresh(tmp_path / "a" / "000.pcap", "000.pcap")
+    (finding,) = findings(both.text)
+    assert finding["pqaudit"]["capture"]["packets"] == len(frames)
 
 
 # -- files that change ------------------------------------------------------------------------------------------------
