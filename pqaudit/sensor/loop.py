@@ -123,9 +123,9 @@ class Sensor:
         now = self._now()
         self._hear_reports()
         self._take(self._source.read(), now)
-        self._tell(now)
+        told = self._tell(now)
         # Only now: what the checkpoint calls told must be on disk, or be among what it has waiting.
-        self._watch.tick(now, self._pending)
+        self._watch.tick(now, self._pending, told=told)
         self._keep_status()
         if self._status.capture_hangs is not self._capture_hung:
             self._capture_hung = not self._capture_hung
@@ -150,13 +150,14 @@ class Sensor:
         self._status.messages += 1
         self._watch.add(datagram, message, now)
 
-    def _tell(self, now: float, *, at_once: bool = False) -> None:
+    def _tell(self, now: float, *, at_once: bool = False) -> bool:
+        """Offer what is decided to the sink; True when it took something."""
         if len(self._pending) < _MOST_PENDING:
             self._pending += self._watch.findings(now)
         moment = time.monotonic()
         patient = self._offered_at is not None and moment - self._offered_at < _RETRY_SECONDS
         if not self._pending or (patient and not at_once):
-            return
+            return False
         try:
             self._sink.add(self._pending)
         except SinkError as error:
@@ -167,7 +168,7 @@ class Sensor:
             self._offered_at = moment
             if not error.passing:
                 self._stopping.set()
-            return
+            return False
         if self._sink_trouble is not None:
             self._say("findings are kept again")
             self._sink_trouble = None
@@ -179,6 +180,7 @@ class Sensor:
             status.findings[verdict] += 1
             status.latest.appendleft(finding)
             self._told(finding)
+        return True
 
     def _hear_reports(self) -> None:
         for report in self._source.reports():

@@ -44,6 +44,7 @@ _MOST_LOOKS = 2_000  # SAs looked at in one turn: as many as can come in one, so
 _MOST_COOLED = 5_000  # SAs whose evidence is let go in one turn: more than can come in one, so that it keeps up
 _CROWDED = 1_000  # old entries of the agenda that are let be, beside some for each SA
 _NANOSECONDS = 1_000_000_000
+_QUICK = 0.01  # seconds; some ten times a second there is something to tell when there is little
 _SAVE_SHARE = 20  # of the time, one part for checkpoints
 _MATERIAL_OCTETS = 8
 _SEEN_TO_RUN = b"\x01"
@@ -331,12 +332,15 @@ class Watch:
         """Findings that were decided before the start, and not told."""
         return self._checkpoint.waiting()
 
-    def tick(self, now: float, waiting: Sequence[Document] = ()) -> None:
-        """Save what changed when it is time, in a slice of it when there is much; let evidence go that is saved."""
+    def tick(self, now: float, waiting: Sequence[Document] = (), *, told: bool = False) -> None:
+        """Save what changed when it is time, in a slice of it when there is much; let evidence go that is saved.
+
+        With ``told``, findings were told just now: until that is saved, an end would have them told again.
+        """
         pause = self._timing.save
         if self._unsaved or self._ended:
             # The sooner, the less an end at any moment costs; where there is much to save, less often.
-            pause = min(pause, self._save_took * _SAVE_SHARE)
+            pause = 0.0 if told and self._save_took < _QUICK else min(pause, self._save_took * _SAVE_SHARE)
         if now - self._saved_at >= pause:
             self.save(now, waiting, budget=self._timing.save / 4)
         self._cool(now)
