@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -221,6 +222,8 @@ def opened_output(target: str, inputs: Sequence[str] = ()) -> Iterator[TextIO]:
     ``OUTPUT_FAILED`` where it cannot be written to the end, a full disk for one.
     """
     if target == "-":
+        if sys.stdout is None:  # closed by who called us
+            raise _output_failed("standard output", OSError(errno.EBADF, os.strerror(errno.EBADF)))
         try:
             yield sys.stdout
             sys.stdout.flush()
@@ -232,16 +235,18 @@ def opened_output(target: str, inputs: Sequence[str] = ()) -> Iterator[TextIO]:
     path = Path(os.path.realpath(target))
     if any(os.path.realpath(source) == str(path) for source in inputs if source != "-" and scheme_of(source) is None):
         raise click.UsageError(f"{target} is one of the files that are read; write to another file")
+    part: Path | None = None
     try:
-        if path.exists() and not path.is_file():
-            # A device, a named pipe, or a folder: it is written to as it is, never replaced.
-            file: IO[str] = path.open("w", encoding="utf-8")
+        if os.path.exists(target) and not os.path.isfile(target):
+            # A device, a pipe, or a folder: it is written to as it is, never replaced. What /dev/stdout leads to may
+            # have no path of its own.
+            file: IO[str] = open(target, "w", encoding="utf-8")  # noqa: SIM115
         else:
             prefix = f".{path.name}."
             file = NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=prefix, delete=False)  # noqa: SIM115
+            part = Path(file.name)
     except OSError as error:
         raise click.UsageError(f"cannot write {target}: {error.strerror}") from error
-    part = Path(file.name) if file.name != str(path) else None
     try:
         with file:
             yield cast("TextIO", file)

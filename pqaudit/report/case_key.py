@@ -17,6 +17,8 @@ from pqaudit.rules.registry import Registry
 dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 
 _AS_THEY_ARE = ("verdict", "reason", "protection", "assurance", "ppk", "responsibility")
+# Of fields that no finding must have, so that nobody tested them.
+_KINDS = {"key_bits": (int,), "probable_name": (str,), "what": (str,), "level": (str,)}
 _METHOD = ("id", "name", "probable_name")
 
 
@@ -55,7 +57,7 @@ def facts_of_case(case: dict[str, Any], registry: Registry) -> SaFacts:
 
 
 def _part(value: dict[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """These fields of a value where they are plain, as those that a finding must have are."""
+    """These fields of a value where they are of their kind, as those that a finding must have are."""
     if value is None:
         return None
-    return {name: value[name] for name in names if type(value.get(name)) in (str, int)}
+    return {name: value[name] for name in names if type(value.get(name)) in _KINDS.get(name, (str, int))}

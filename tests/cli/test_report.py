@@ -280,6 +280,28 @@ def test_a_full_disk(samples: Path) -> None:
     assert report(samples, "--format", "json", "-o", "/dev/full").returncode == 4
 
 
+@pytest.mark.parametrize("command", ["report", "audit", "search"])
+def test_a_standard_output_that_is_closed(command: str, samples: Path) -> None:
+    source = SAMPLES if command == "audit" else samples
+    arguments = [sys.executable, "-m", "pqaudit", command, source, "--format", "json"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *map(str, arguments)]
+    result = subprocess.run(closed, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 4
+    assert result.stderr.splitlines()[-1] == "Error: standard output could not be written to the end: Bad file descriptor"
+
+
+def test_pipes_and_devices_are_written_to(samples: Path, tmp_path: Path) -> None:
+    """Also those that have no path of their own, as a pipe behind /dev/stdout."""
+    told = report(samples, "--format", "csv", "--as-of", DAY).stdout
+    assert report(samples, "--format", "csv", "--as-of", DAY, "-o", "/dev/stdout").stdout == told
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        assert report(samples, "--format", "csv", "--as-of", DAY, "-o", pipe).returncode == 0
+        assert reader.communicate(timeout=60)[0] == told.replace("\r\n", "\n")
+    assert pipe.is_fifo()
+
+
 def report_process(path: Path, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "pqaudit", "report", path, "--format", "json"],

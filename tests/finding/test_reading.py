@@ -78,6 +78,14 @@ def test_a_run_that_is_cut_off_gives_what_stands_before() -> None:
     assert (read(octets + b"\xff")[0], len(read(octets + b"\xff")[1])) == (whole, 1)
 
 
+@pytest.mark.parametrize("findings", [{}, {"findings": None}, {"findings": {"0": {}}}])
+def test_a_document_without_findings_is_no_run_that_saw_nothing(findings: dict[str, Any]) -> None:
+    document = json.dumps({"schema_version": 1, "kind": "pqaudit-report", **findings, "tunnels": [], "sas": []})
+    found, notes = read(document.encode() + b"\n" + next(run_documents()))
+    assert found == list(sample_findings())
+    assert ["no list of findings" in note.message for note in notes] == [True]
+
+
 def test_another_schema_version_is_refused() -> None:
     own = {**sample_findings()[0]["pqaudit"], "schema_version": 2}
     assert finding_fault({**sample_findings()[0], "pqaudit": own}) == "schema version 2, this pqaudit reads 1"

@@ -160,3 +160,16 @@ def test_suites_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     found = bom(sample_findings())
     assert len(of_type(found, "protocol")) == 1
     assert int(properties(found["metadata"])["pqaudit:suites-left-out"]) >= 1
+
+
+def test_key_lengths_that_are_none() -> None:
+    """A finding may hold anything there; what is no number says nothing."""
+    cipher = {"id": 12, "name": "ENCR_AES_CBC"}
+    findings = []
+    for number, length in enumerate((256, "256", "x", [256], {}, None, True, 1.5)):
+        finding = json.loads(json.dumps(sample_findings()[0]))
+        finding["event"]["id"] = str(number)
+        finding["pqaudit"]["selected"]["encryption"] = {**cipher, "key_bits": length}
+        findings.append(finding)
+    named = [part["name"] for part in bom(findings)["components"] if part["name"].startswith("ENCR")]
+    assert sorted(named) == ["ENCR_AES_CBC", "ENCR_AES_CBC-256"]
