@@ -90,3 +90,13 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
         if database.in_transaction:
             database.execute("ROLLBACK")
         raise
+
+
+def give_room_back(database: sqlite3.Connection) -> None:
+    """Make a file smaller that was made with ``auto_vacuum = INCREMENTAL``, and empty its log.
+
+    Raises:
+        sqlite3.Error: another process uses it, or there is no room to do it.
+    """
+    database.executescript("PRAGMA incremental_vacuum")  # ``execute`` gives back a single page
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from pqaudit.archive.packing import PackedCapture
-from pqaudit.durable import LaterFileError, open_database, transaction
+from pqaudit.durable import LaterFileError, give_room_back, open_database, transaction
 from pqaudit.sa.record import LaterRecordError
 
 _SCHEMA: Final = 1
@@ -104,7 +104,7 @@ class Journal:
                 _SCHEMA,
                 probe="contents",
                 busy=_BUSY_SECONDS,
-                new=(f"application_id = {_APPLICATION}", "auto_vacuum = INCREMENTAL"),
+                new=("auto_vacuum = INCREMENTAL", f"application_id = {_APPLICATION}"),
                 # One run at a time. A power cut may cost the last captures, never half a capture.
                 always=("locking_mode = EXCLUSIVE", "synchronous = NORMAL", "secure_delete = FAST"),
             )
@@ -259,8 +259,7 @@ class Journal:
         with contextlib.suppress(sqlite3.Error):
             with transaction(self.database):
                 self._forget_unfinished()
-            self.database.execute("PRAGMA incremental_vacuum").fetchall()
-            self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            give_room_back(self.database)
         self.database.close()
 
 

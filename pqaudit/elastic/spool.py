@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from pqaudit.durable import LaterFileError, open_database, transaction
+from pqaudit.durable import LaterFileError, give_room_back, open_database, transaction
 from pqaudit.elastic.bulk import body_of
 from pqaudit.elastic.indices import index_of
 from pqaudit.finding.document import Document
@@ -249,8 +249,7 @@ class Spool:
     def close(self) -> None:
         """Give room back to the disk and close."""
         with self._lock, contextlib.suppress(sqlite3.Error):
-            self._database.execute("PRAGMA incremental_vacuum")
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            give_room_back(self._database)
         self._database.close()
 
 

@@ -372,6 +372,16 @@ def test_captures_that_no_run_names_are_forgotten(journal: Path, tmp_path: Path)
     assert night(journal, one, two).read == 1
 
 
+def test_room_of_what_was_forgotten_is_given_back(journal: Path, tmp_path: Path) -> None:
+    (path,) = archive(tmp_path, [[frame for number in range(200) for frame in conversation(number)]])
+    night(journal, path)
+    large = journal.stat().st_size
+    archive(tmp_path, [conversation(1)])
+    aged(path, seconds=1800)
+    night(journal, path)
+    assert journal.stat().st_size < large / 2
+
+
 def test_a_capture_is_never_taken_for_a_journal(tmp_path: Path) -> None:
     capture = b.pcap(conversation(1), tmp_path / "a.pcap")
     foreign = tmp_path / "foreign.sqlite3"
