@@ -77,6 +77,7 @@ class Checkpoint:
                 # Findings are on disk for sure, in the spool; of this the last seconds may be lost in a power cut.
                 always=("synchronous = NORMAL",),
             )
+            self._file = self._file_number()
         except OSError as error:
             raise CheckpointError(f"the state in {folder} cannot be used: {error.strerror}; see --state") from error
         except LaterFileError as error:
@@ -152,6 +153,9 @@ class Checkpoint:
             sqlite3.Error: it could not be written, a full disk for one; the state before stands.
         """
         database = self._database
+        if self._file_number() != self._file:
+            # It could be written, and nobody would find it.
+            raise sqlite3.OperationalError("its file was deleted or replaced; a restart makes it anew")
         with transaction(database):
             database.executemany("DELETE FROM followed WHERE version = ? AND spi = ?", list(ended))
             database.executemany("INSERT OR REPLACE INTO followed VALUES (?, ?, ?, ?, ?, ?)", rows)
@@ -160,6 +164,13 @@ class Checkpoint:
                 self._save_waiting(waiting)
         if waiting is not None:
             self._written = list(waiting)
+
+    def _file_number(self) -> tuple[int, int] | None:
+        try:
+            status = os.stat(self._folder / FILE_NAME)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _save_waiting(self, waiting: Sequence[Document]) -> None:
         written = len(self._written)

@@ -357,6 +357,15 @@ def test_findings_that_wait_outlive_the_sensor(tmp_path: Path) -> None:
     assert Sensor(tmp_path, sensor.now).watch.waiting() == []
 
 
+def test_a_state_that_is_deleted_is_said_not_to_be_written(tmp_path: Path) -> None:
+    sensor = Sensor(tmp_path)
+    (tmp_path / "sensor.sqlite3").unlink()
+    sensor.feed(*datagrams("hybrid_x25519_mlkem768.pcap"))
+    assert len(sensor.after(5)) == 1
+    assert sensor.watch.trouble is not None
+    assert "deleted" in sensor.watch.trouble
+
+
 def test_a_state_belongs_to_one_sensor_at_a_time(tmp_path: Path) -> None:
     first = Checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match="another sensor"):
