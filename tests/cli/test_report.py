@@ -287,7 +287,7 @@ def test_a_standard_output_that_is_closed(command: str, samples: Path) -> None:
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *map(str, arguments)]
     result = subprocess.run(closed, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 4
-    assert result.stderr.splitlines()[-1] == "Error: standard output could not be written to the end: Bad file descriptor"
+    assert result.stderr.endswith("Error: standard output could not be written to the end: Bad file descriptor\n")
 
 
 def test_pipes_and_devices_are_written_to(samples: Path, tmp_path: Path) -> None:
