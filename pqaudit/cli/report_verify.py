@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from pqaudit.cli.exit_codes import ExitCode
-from pqaudit.cli.reading import progress_bar
+from pqaudit.cli.reading import opened_output, progress_bar
 from pqaudit.cli.report_manifest import key_octets_or_exit
 from pqaudit.outputs.escape import printable
 from pqaudit.outputs.wording import plural
@@ -30,7 +30,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command(
     "verify",
     epilog="Exit codes: 0 all that was asked for is right, 1 something differs or is missing, the signature included, "
-    "2 usage, 3 the manifest or a file cannot be read, 130 interrupted. 1 counts before 3.",
+    "2 usage, 3 the manifest or a file cannot be read, 4 the answer could not be written, 130 interrupted. 1 counts before "
+    "3.",
 )
 @click.argument("manifest", type=click.Path(dir_okay=False))
 @click.option("--key", "key_file", metavar="FILE", help="Public key in PEM; the manifest must have its signature.")
@@ -69,10 +70,11 @@ def command(
         checks = [_signature(Path(manifest), octets, key), *_files(read, Path(manifest), captures, inputs, progress)]
     counts = Counter(check.outcome for check in checks)
     wrong = counts[Outcome.CHANGED] + counts[Outcome.MISSING]
-    if form == "json":
-        _tell_json(manifest, octets, read, checks, "wrong" if wrong else _result(counts[Outcome.UNREADABLE]))
-    else:
-        _tell(read, checks)
+    with opened_output("-") as out:
+        if form == "json":
+            _tell_json(manifest, octets, read, checks, "wrong" if wrong else _result(counts[Outcome.UNREADABLE]), out)
+        else:
+            _tell(read, checks, out)
     if wrong:
         sys.exit(ExitCode.FINDINGS)
     sys.exit(ExitCode.UNREADABLE if counts[Outcome.UNREADABLE] else ExitCode.DONE)
@@ -140,7 +142,7 @@ def _files(
         yield check_elsewhere(file, captures, "--captures", progress)
 
 
-def _tell_json(path: str, octets: bytes, manifest: Manifest, checks: list[Check], result: str) -> None:
+def _tell_json(path: str, octets: bytes, manifest: Manifest, checks: list[Check], result: str, out: TextIO) -> None:
     answer = {
         "kind": "pqaudit-verification",
         "schema_version": 1,
@@ -150,13 +152,13 @@ def _tell_json(path: str, octets: bytes, manifest: Manifest, checks: list[Check]
         "result": result,
         "checks": [{"kind": c.kind, "name": c.name, "outcome": c.outcome, "detail": c.detail} for c in checks],
     }
-    click.echo(json.dumps(answer, ensure_ascii=True, indent=2))
+    click.echo(json.dumps(answer, ensure_ascii=True, indent=2), file=out)
 
 
-def _tell(manifest: Manifest, checks: list[Check]) -> None:
+def _tell(manifest: Manifest, checks: list[Check], out: TextIO) -> None:
     from pqaudit.report.verifying import Outcome
 
-    click.echo(f"Report as of {printable(manifest.as_of)}, made by {printable(manifest.tool)}.")
+    click.echo(f"Report as of {printable(manifest.as_of)}, made by {printable(manifest.tool)}.", file=out)
     width = max(len(printable(check.kind)) for check in checks)
     # What is wrong comes first: it is never what is left out.
     order = [Outcome.CHANGED, Outcome.MISSING, Outcome.UNREADABLE, Outcome.NOT_CHECKED, Outcome.OK]
@@ -164,11 +166,11 @@ def _tell(manifest: Manifest, checks: list[Check]) -> None:
         found = [check for check in checks if check.outcome is outcome]
         for check in found[:_MOST_SHOWN]:
             why = f" ({printable(check.detail)})" if check.detail else ""
-            click.echo(f"{outcome:<11}  {printable(check.kind):<{width}}  {printable(check.name)}{why}")
+            click.echo(f"{outcome:<11}  {printable(check.kind):<{width}}  {printable(check.name)}{why}", file=out)
         if len(found) > _MOST_SHOWN:
-            click.echo(f"{outcome:<11}  {len(found) - _MOST_SHOWN:,} more; --format json lists all")
+            click.echo(f"{outcome:<11}  {len(found) - _MOST_SHOWN:,} more; --format json lists all", file=out)
     counts = Counter(check.outcome for check in checks)
     said = ", ".join(f"{counts[outcome]:,} {outcome.replace('-', ' ')}" for outcome in order if counts[outcome])
-    click.echo(f"Of {plural(len(checks), 'check')}: {said}.")
+    click.echo(f"Of {plural(len(checks), 'check')}: {said}.", file=out)
     if not any(check.kind == "signature" and check.outcome is Outcome.OK for check in checks):
-        click.echo("Without a signature that is right, nobody says who wrote the manifest.")
+        click.echo("Without a signature that is right, nobody says who wrote the manifest.", file=out)

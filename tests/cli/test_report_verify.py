@@ -20,6 +20,7 @@ from tests.cli.test_audit import run
 from tests.cli.test_report import DAY, report
 from tests.conftest import REPOSITORY, SAMPLES
 
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 CAPTURES = sorted(SAMPLES.glob("*.pcap"))[:3]
 
 
@@ -290,3 +291,13 @@ def test_findings_in_a_file_called_verify(made: Path, tmp_path: Path) -> None:
         assert help_.returncode == 0
         assert "verify" in help_.stdout
         assert "Exit codes" in help_.stdout
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+@pytest.mark.parametrize("out", [">&-", pytest.param("> /dev/full", marks=needs_full)])
+def test_an_answer_that_cannot_be_written_is_no_answer(form: str, out: str, made: Path) -> None:
+    arguments = [sys.executable, "-m", "pqaudit", "report", "verify", made / "report" / "manifest.json"]
+    shell = ["sh", "-c", f'exec "$@" --format {form} {out}', "sh", *map(str, arguments)]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    assert done.stderr.startswith("Error: standard output could not be written to the end: ")
