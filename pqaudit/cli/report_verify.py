@@ -30,8 +30,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command(
     "verify",
     epilog="Exit codes: 0 all that was asked for is right, 1 something differs or is missing, the signature included, "
-    "2 usage, 3 the manifest or a file cannot be read, 4 the answer could not be written, 130 interrupted. 1 counts before "
-    "3.",
+    "2 usage, 3 the manifest or a file cannot be read, 4 the answer could not be written, 130 interrupted. "
+    "1 counts before 3.",
 )
 @click.argument("manifest", type=click.Path(dir_okay=False))
 @click.option("--key", "key_file", metavar="FILE", help="Public key in PEM; the manifest must have its signature.")
