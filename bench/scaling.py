@@ -28,7 +28,7 @@ from pathlib import Path
 
 from bench import corpus
 from bench.run import size, spread
-from pqaudit.parallel import read_side_by_side
+from pqaudit import parallel
 from pqaudit.pipeline import ReadOptions, new_run
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -75,7 +75,11 @@ def started_cluster(workers: int) -> Iterator[Cluster]:
             for process in reversed(processes):
                 process.terminate()
             for process in processes:
-                process.wait()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:  # a worker may miss that its scheduler went away
+                    process.kill()
+                    process.wait()
 
 
 def _processor(process: int) -> float:
@@ -96,8 +100,9 @@ def read_once(way: str, sources: list[str]) -> None:
     gc.disable()
     run, options = new_run(ReadOptions()), ReadOptions()
     if way.isdigit():
+        parallel.LEAST_PARALLEL_OCTETS = 0  # small archives show the cost of processes too
         start, used = time.monotonic(), _used()
-        read_side_by_side(sources, run, options, workers=int(way))
+        parallel.read_side_by_side(sources, run, options, workers=int(way))
     else:
         from pqaudit.archive import cluster_reading  # noqa: F401  # brings Dask along before the clock starts
         from pqaudit.archive.cluster import read_on_cluster

@@ -8,6 +8,8 @@ from typing import Any, Final
 from pqaudit.parallel import Batch
 
 FAN_IN: Final = 16
+_MOST_LEVELS: Final = 3
+"""So a node has no more than 4,096 tasks below it, which the scheduler must remember until the node is taken."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +61,13 @@ class Tree:
 
     Args:
         leaves: their number.
-        most_tops: levels are put on top until no more than this many nodes remain, which the client takes.
+        most_tops: levels are put on top until no more than this many nodes remain, which the client takes; or as many
+            levels as there may be.
     """
 
     def __init__(self, leaves: int, most_tops: int) -> None:
         self._widths = [leaves]
-        while self._widths[-1] > most_tops:
+        while self._widths[-1] > most_tops and len(self._widths) <= _MOST_LEVELS:
             self._widths.append(-(-self._widths[-1] // FAN_IN))
         self._open: dict[int, Node] = {}  # by level: the inner node that gets children
         self._leaves = 0
