@@ -78,7 +78,7 @@ def test_markdown_is_for_people(audited: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[0].startswith("# ")
-    assert lines[2].startswith("As of **2026-11-25**: 4 tunnels between 6 peers, 29 SAs")
+    assert lines[4].startswith("As of **2026-11-25**: 4 tunnels between 6 peers, 29 SAs")
     assert "| uk-ncsc | 75.0 % | 0 | 0 | 1 | 3 | unknown 1 | by 2028-12-31, in 767 days |" in lines
     assert MANIFEST["files"][0]["sha256"] in result.stdout
 
