@@ -31,10 +31,26 @@ class Baseline:
     Attributes:
         as_of: its day.
         policies: ids, sorted.
+        groups, filters: what it took SAs to belong to, and which it was asked for.
+        complete: all of its input could be read.
     """
 
     as_of: date
     policies: tuple[str, ...]
+    groups: tuple[str, ...]
+    filters: tuple[str, ...]
+    complete: bool
+
+    def notes(self, as_of: date, groups: tuple[str, ...], filters: tuple[str, ...]) -> Iterator[str]:
+        """Why changes may not be changes of the tunnels, for a report of that day, on those groups and filters."""
+        if self.as_of > as_of:
+            yield f"The earlier report is of {self.as_of}, a later day than this one: changes are told backwards."
+        if self.groups != groups:
+            yield "The earlier report was made with other options --group: a status may differ for that alone."
+        if self.filters != filters:
+            yield "The earlier report was limited to other SAs: tunnels may be new or gone for that alone."
+        if not self.complete:
+            yield "The earlier report is not complete: tunnels may be new for that alone."
 
 
 def read_baseline(file: Octets, store: Store) -> Baseline:
@@ -64,7 +80,9 @@ def read_baseline(file: Octets, store: Store) -> Baseline:
             if one(cursor, "SELECT count(*) - count(DISTINCT a || ' ' || b) FROM earlier"):
                 raise ValueError
             policies = {part["id"]: part for part in head["policies"]}
-            return Baseline(date.fromisoformat(head["as_of"]), tuple(sorted(policies)))
+            groups, filters = _texts(head["groups"]), _texts(head["filters"])
+            complete = head["complete"] is True
+            return Baseline(date.fromisoformat(head["as_of"]), tuple(sorted(policies)), groups, filters, complete)
         except (DamagedJsonError, KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f": the document {error}" if isinstance(error, DamagedJsonError) else ""
             raise BaselineError(f"it is no report that pqaudit wrote as JSON{reason}") from error
@@ -76,8 +94,10 @@ def _tunnels(text: JsonText, head: dict[str, Any]) -> Iterator[tuple[str, str, s
         if name != "tunnels":
             head[name] = text.value(_LONGEST_OTHER)
             continue
-        ours = head["kind"] == KIND and head["schema_version"] == SCHEMA_VERSION
-        if not ours or not isinstance(head["policies"], list):
+        if head["kind"] == KIND and head["schema_version"] != SCHEMA_VERSION:
+            only = f"of schema version {SCHEMA_VERSION}, the only one that this pqaudit reads"
+            raise BaselineError(f"it is no report that pqaudit wrote as JSON {only}")
+        if head["kind"] != KIND or not isinstance(head["policies"], list):
             raise ValueError
         for _, tunnel in text.items(_LONGEST):
             a, b = sorted(canonical_address(peer["address"]) for peer in tunnel["peers"])
@@ -85,6 +105,12 @@ def _tunnels(text: JsonText, head: dict[str, Any]) -> Iterator[tuple[str, str, s
             yield a, b, dump(states)
         return
     raise KeyError("tunnels")
+
+
+def _texts(value: list[Any]) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError
+    return tuple(value)
 
 
 def statuses(states: str | None) -> dict[str, Status]:

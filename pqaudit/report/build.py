@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pqaudit import __version__
 from pqaudit.finding.query import Query
+from pqaudit.outputs.wording import plural
 from pqaudit.policy.assess import Status, deadline_states
 from pqaudit.report.arranging import Arranged, arrange
 from pqaudit.report.gathering import Gathered
@@ -95,7 +96,7 @@ def build_report(
             gone,
         ),
         sums.nist_categories,
-        (*_notes(arranged, gathered, unread), *notes),
+        (*_notes(arranged, gathered, unread), *_of_baseline(lens, filters), *notes),
         complete,
     )
 
@@ -215,10 +216,16 @@ def _header(
     )
 
 
+def _of_baseline(lens: Lens, filters: tuple[str, ...]) -> tuple[str, ...]:
+    groups = tuple(sorted(lens.groups))
+    return () if lens.baseline is None else tuple(lens.baseline.notes(lens.as_of, groups, filters))
+
+
 def _notes(arranged: Arranged, gathered: Gathered, unread: int) -> list[str]:
     notes = []
     if unread:
-        notes.append(f"Of the input, {unread:,} lines or files could not be read; the report rests on the others.")
+        what = plural(unread, "line or file", "lines or files")
+        notes.append(f"Of the input, {what} could not be read; the report rests on what could be read.")
     if not gathered.complete:
         notes.append("A run that made findings did not read all of its captures, or was interrupted.")
     if arranged.superseded:

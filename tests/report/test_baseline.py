@@ -90,6 +90,21 @@ def test_a_policy_that_the_earlier_report_does_not_tell_of_is_not_compared() -> 
         assert report.comparison.policies == ("ietf-ml-kem",)
 
 
+def test_what_makes_changes_that_are_none_is_noted() -> None:
+    """Nobody may read a later day, another group or other SAs as a change of the tunnels."""
+
+    def noted(before: bytes) -> list[str]:
+        with reported(lines(BEFORE), policies=POLICY, baseline=before) as report:
+            return [note.split(":")[0] for note in report.notes]
+
+    assert noted(earlier()) == []
+    later = "The earlier report is of 2099-06-02, a later day than this one"
+    assert noted(earlier(as_of=date(2099, 6, 2))) == [later]
+    assert noted(earlier(groups=("new",))) == ["The earlier report was made with other options --group"]
+    assert noted(changed(["filters"], ["--peer 192.0.2.1"])) == ["The earlier report was limited to other SAs"]
+    assert noted(changed(["complete"], False)) == ["The earlier report is not complete"]
+
+
 def test_the_sas_of_the_earlier_report_are_not_looked_at() -> None:
     before = earlier()
     cut = before[: before.index(b'"sas":[\n')]
@@ -120,6 +135,8 @@ def changed(path: list[str | int], value: Any) -> bytes:
         changed(["schema_version"], 2),
         changed(["as_of"], "soon"),
         changed(["as_of"], 7),
+        changed(["groups"], "new"),
+        changed(["filters"], [7]),
         changed(["policies"], {}),
         changed(["tunnels"], None),
         changed(["tunnels", 0], None),
@@ -129,7 +146,7 @@ def changed(path: list[str | int], value: Any) -> bytes:
         changed(["tunnels", 0, "states"], 1),
         changed(["tunnels", 0, "peers"], json.loads(earlier())["tunnels"][1]["peers"]),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_what_is_no_report(octets: bytes) -> None:
     with Store(registry()) as store, pytest.raises(BaselineError, match="it is no report that pqaudit wrote as JSON"):
