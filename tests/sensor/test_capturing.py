@@ -459,7 +459,7 @@ def test_what_is_wrong_at_the_start_is_said(network: Network, tmp_path: Path) ->
     with PacketRing(str(tmp_path)):
         assert "another process keeps packets there" in refusal(network, replace(B0, ring_folder=str(tmp_path)))
     network.ip("b", "link", "set", "b0", "down")
-    assert refusal(network, B0) .startswith("The interface b0 is down; ")
+    assert refusal(network, B0).startswith("The interface b0 is down; ")
 
 
 def test_what_it_said_last_is_passed_on(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
