@@ -10,7 +10,7 @@ from pqaudit.policy.assess import DeadlineState, Status
 from pqaudit.report import html_charts, html_rows
 from pqaudit.report.html_parts import Cell, number, percent, section, table, text, words
 from pqaudit.report.model import Change, Comparison, Counts, Header, OwnerTotals, PolicyPart, PolicyTotals, Report
-from pqaudit.report.words import CHANGE_WORDS, STATUS_WORDS, deadline_words
+from pqaudit.report.words import CERTAINTIES, CHANGE_WORDS, STATUS_WORDS, deadline_words, policy_words
 
 _FINE = 1_000_000
 """Shares are sorted as so many parts of a whole."""
@@ -166,30 +166,22 @@ def _not_visible(policies: Iterable[PolicyPart]) -> Iterator[str]:
 
 
 def _certainty(policies: Iterable[PolicyPart]) -> Iterator[str]:
-    yield "<ul>\n"
+    yield f"<p>{text(CERTAINTIES)}</p>\n<ul>\n"
     for part in policies:
-        policy = part.policy
-        dated = f", {policy.date}" if policy.date else ""
-        said = [f"{policy.issuer}, {policy.title}{dated}; {policy.certainty}.", policy.requirement]
-        if policy.not_read is not None:
-            said.append(f"Not read in the original: {policy.not_read}")
-        if policy.unsure is not None:
-            said.append(f"Unsure: {policy.unsure}")
-        if policy.not_covered:
-            said.append(f"Nothing is asked here on: {', '.join(policy.not_covered).replace('_', ' ')}.")
-        said.append(f"Source: {policy.source}")
-        yield f"<li><strong>{text(policy.id)}</strong>: {'<br>'.join(map(text, said))}</li>\n"
+        said = "<br>".join(map(text, policy_words(part.policy)))
+        yield f"<li><strong>{text(part.policy.id)}</strong>: {said}</li>\n"
     yield "</ul>\n"
 
 
 def _inputs(header: Header, most: int) -> Iterator[str]:
     said = [f"pqaudit {header.version} with rules {header.rules}."]
-    for version, rules in header.found_by:
-        said.append(f"Findings were made by pqaudit {version or 'of an unknown version'} with rules {rules}.")
+    # What limits the whole report stands before what may be left out.
     if header.groups:
         said.append(f"All SAs are taken to be: {', '.join(header.groups)}.")
     if header.filters:
         said.append(f"Only findings were asked for that match: {' '.join(header.filters)}.")
+    for version, rules in header.found_by:
+        said.append(f"Findings were made by pqaudit {version or 'of an unknown version'} with rules {rules}.")
     yield "".join(f"<p>{text(sentence)}</p>\n" for sentence in said[:most])
     files = [(i.name, i.kind, i.sha256) for i in header.inputs]
     files += [(capture.name, "capture", capture.sha256) for capture in header.captures]

@@ -13,12 +13,14 @@ from pqaudit.outputs.wording import plural
 from pqaudit.policy.assess import Status
 from pqaudit.report.model import Change, Comparison, Header, OwnerTotals, PolicyPart, PolicyTotals, Report, Tunnel
 from pqaudit.report.words import (
+    CERTAINTIES,
     CHANGE_WORDS,
     STATUS_WORDS,
     deadline_words,
     deciding,
     exchanges,
     peer_words,
+    policy_words,
     ready_words,
     status_words,
 )
@@ -253,18 +255,12 @@ def _not_visible(policies: Iterable[PolicyPart]) -> Iterator[str]:
 
 
 def _certainty(policies: Iterable[PolicyPart]) -> Iterator[str]:
+    yield CERTAINTIES
+    yield ""
     for part in policies:
-        policy = part.policy
-        dated = f", {policy.date}" if policy.date else ""
-        named = f"{policy.issuer}, {policy.title}{dated}"
-        yield f"- **{escaped(policy.id)}**: {escaped(named)}; {policy.certainty}."
-        yield f"  {escaped(policy.requirement)}"
-        if policy.not_read is not None:
-            yield f"  Not read in the original: {escaped(policy.not_read)}"
-        if policy.unsure is not None:
-            yield f"  Unsure: {escaped(policy.unsure)}"
-        if policy.not_covered:
-            yield f"  Nothing is asked here on: {escaped(', '.join(policy.not_covered).replace('_', ' '))}."
+        named, *others = policy_words(part.policy)
+        yield f"- **{escaped(part.policy.id)}**: {escaped(named)}"
+        yield from (f"  {escaped(sentence)}" for sentence in others)
 
 
 def _inputs(header: Header) -> Iterator[str]:

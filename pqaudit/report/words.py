@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pqaudit.outputs.escape import printable
 from pqaudit.outputs.wording import plural
 from pqaudit.policy.assess import Assessment, DeadlineState, Status
+from pqaudit.policy.model import Policy
 from pqaudit.report.model import Case, Change, Peer
 
 STATUS_WORDS: dict[Status, str] = {
@@ -15,6 +16,11 @@ STATUS_WORDS: dict[Status, str] = {
     Status.NOT_ASSESSABLE: "cannot be assessed",
     Status.MEETS: "meets",
 }
+CERTAINTIES = (
+    "read: read in the text itself; second-hand: read in what others write of it; known: general knowledge that was "
+    "not looked up; unsure: not confirmed. Check a date against the text before you act on it."
+)
+"""What the words for certainty mean."""
 CHANGE_WORDS: dict[Change, str] = {change: "unchanged" if change is Change.SAME else change.value for change in Change}
 
 
@@ -74,3 +80,27 @@ def deadline_words(state: DeadlineState) -> str:
 def ready_words(ready: float | None) -> str:
     """A share of tunnels in percent, a dash where there are none."""
     return "-" if ready is None else f"{ready:.1f} %"
+
+
+def policy_words(policy: Policy) -> Iterator[str]:
+    """What to know of a policy before acting on a status: whose it is, for whom, and how certain it is here."""
+    dated = f", {policy.date}" if policy.date else ""
+    yield f"{policy.issuer}, {policy.title}{dated}; {policy.certainty}."
+    yield policy.requirement
+    yield f"For: {_ended(policy.scope)}"
+    if policy.status is not None:
+        yield f"Status of the document: {_ended(policy.status)}"
+    if policy.not_read is not None:
+        yield f"Not read in the original: {policy.not_read}"
+    if policy.unsure is not None:
+        yield f"Unsure: {policy.unsure}"
+    for asked in policy.requirements:
+        if asked.unsure is not None and asked.unsure != policy.unsure:
+            yield f"Unsure, so that it fails nobody: {_ended(asked.what)} {asked.unsure}"
+    if policy.not_covered:
+        yield f"Nothing is asked here on: {', '.join(policy.not_covered).replace('_', ' ')}."
+    yield f"Source: {_ended(policy.source)}"
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import yaml
 
 from pqaudit.finding.document import Document
 from pqaudit.report.assets import Assets
@@ -18,7 +19,9 @@ from pqaudit.report.csv_form import cell
 from pqaudit.report.formats import FORMATS
 from pqaudit.report.markdown import escaped
 from pqaudit.report.model import Asset
+from tests.conftest import REPOSITORY
 from tests.finding.made import made_findings, sample_findings
+from tests.policy.make import policies
 from tests.report.make import as_json, chosen, lines, reported, written
 
 HOSTILE = (
@@ -221,3 +224,29 @@ def test_every_form_can_be_loaded() -> None:
     for form in FORMATS.values():
         assert callable(form.load())
         assert files.setdefault(form.file, form) is form
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_people_read_for_whom_a_policy_is_and_what_of_it_is_unsure(form: str) -> None:
+    with reported(lines(sample_findings()), policies=tuple(policies().values())) as report:
+        shown = " ".join(html.unescape(written(report, form).decode()).replace("\u200b", "").split())
+    for file in (REPOSITORY / "rules" / "policies").glob("*.yaml"):
+        policy = yaml.safe_load(file.read_text())
+        wanted = [f"For: {policy['scope']}", f"Source: {policy['source']}"]
+        wanted += [f"Status of the document: {policy[name]}" for name in ("status",) if name in policy]
+        wanted += [asked["unsure"] for asked in policy.get("requirements", ()) if "unsure" in asked]
+        assert [text for text in wanted if " ".join(text.split()) not in shown] == [], file.name
+
+
+def test_what_limits_the_report_stands_before_what_is_left_out() -> None:
+    findings = made_findings(3)
+    many = []
+    for number in range(600):
+        finding = json.loads(json.dumps(findings[0]))
+        finding["event"]["id"], finding["observer"]["version"] = str(number), f"9.{number}"
+        many.append(finding)
+    with reported(lines(many), groups=("new",)) as report:
+        page = written(report, "html").decode()
+    assert "All SAs are taken to be: new." in page
+    assert "pqaudit 9.0 with" in page
+    assert "pqaudit 9.599 with" not in page
