@@ -22,6 +22,7 @@ from pqaudit.rules.registry import Registry
 Cursor = duckdb.DuckDBPyConnection
 Row = tuple[Any, ...]
 _MEMORY = "1GB"
+_INTERRUPTED = "Query interrupted"
 # A kind of text that many findings share, and the columns that hold it.
 _SHARED = {
     "cases": ("case_text",),
@@ -115,8 +116,14 @@ class Store(AbstractContextManager["Store"]):
         cursor = self._connection.cursor()
         try:
             yield cursor
+        except duckdb.InterruptException as error:
+            raise KeyboardInterrupt from error
         except duckdb.Error as error:
             raise _failed(error) from error
+        except RuntimeError as error:  # what its client makes of SIGINT while a query runs
+            if str(error) != _INTERRUPTED:
+                raise
+            raise KeyboardInterrupt from error
         finally:
             cursor.close()
 

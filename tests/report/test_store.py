@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -41,3 +44,12 @@ def test_threads_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(2):
         with reported(lines(made_findings(120, seed))) as report:
             assert len({sa.id for sa in report.sas}) == len(report.sas) == 120
+
+
+def test_an_interrupt_while_a_query_runs_is_one() -> None:
+    """The database makes an error of its own of it, which would pass for a fault of ours."""
+    with Store(registry()) as store, pytest.raises(KeyboardInterrupt), store.cursor() as cursor:
+        timer = Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        cursor.execute("SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000) b")
+    timer.join()
