@@ -15,6 +15,8 @@ IN_FORCE = "in-force"
 def choose_policies(names: Iterable[str], policies: Mapping[str, Policy], as_of: date) -> tuple[Policy, ...]:
     """Policies by their ids, ``all``, or ``in-force``: those that may be met and ask something on the day.
 
+    What has a successor that is in force too is not among these: who follows the successor breaks it.
+
     Each is there once, in the order of the names; those of one name by their ids.
 
     Raises:
@@ -27,7 +29,8 @@ def choose_policies(names: Iterable[str], policies: Mapping[str, Policy], as_of:
         elif name == ALL:
             chosen.update(sorted(policies.items()))
         elif name == IN_FORCE:
-            chosen.update((key, policy) for key, policy in sorted(policies.items()) if in_force(policy, as_of))
+            asking = {key: policy for key, policy in sorted(policies.items()) if in_force(policy, as_of)}
+            chosen.update((key, policy) for key, policy in asking.items() if policy.successor not in asking)
         else:
             near = get_close_matches(name[:64], [*policies, ALL, IN_FORCE], 1)
             hint = f"did you mean {near[0]}?" if near else "`pqaudit rules list` shows all"

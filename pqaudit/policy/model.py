@@ -134,6 +134,7 @@ class Policy:
         not_covered: fields on which it has no requirement.
         doubtful: deviations after which what was selected is not certain.
         sha256: of the file.
+        successor: id of the policy that takes its place, None where there is none.
     """
 
     id: str
@@ -155,6 +156,7 @@ class Policy:
     doubtful: frozenset[str]
     file: str
     sha256: str = ""
+    successor: str | None = None
 
     @property
     def read_in_original(self) -> bool:

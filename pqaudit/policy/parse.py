@@ -103,6 +103,7 @@ def parse_policy(node: yaml.Node | None, file: str, words: Vocabulary, problems:
         tuple(field for field in _CRYPTOGRAPHY if field not in tested),
         words.doubtful,
         file,
+        successor=fields.optional_text("successor"),
     )
     fields.done()
     return policy if len(problems) == before else None

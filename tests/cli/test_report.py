@@ -85,10 +85,9 @@ def test_markdown_is_for_people(audited: Path) -> None:
 
 def test_without_a_policy_those_in_force_are_reported_on(samples: Path) -> None:
     ids = [policy["id"] for policy in as_json(samples)["policies"]]
-    assert {"cnsa-2.0", "cnsa-1.0-rfc9206", "uk-ncsc", "ietf-ml-kem"} <= set(ids)
-    assert not {"japan", "cnsa-2.0-ipsec-profile", "eo-14144-14306"} & set(ids)
-    later = json.loads(report(samples, "--format", "json", "--as-of", "2031-06-01").stdout)
-    assert "cnsa-1.0-rfc9206" not in [policy["id"] for policy in later["policies"]]
+    assert {"cnsa-2.0", "uk-ncsc", "ietf-ml-kem"} <= set(ids)
+    # The last of these asks for curves that who follows CNSA 2.0 with another one breaks; its successor is in the list.
+    assert not {"japan", "cnsa-2.0-ipsec-profile", "eo-14144-14306", "cnsa-1.0-rfc9206"} & set(ids)
     everything = [policy["id"] for policy in as_json(samples, "--policy", "all")["policies"]]
     listed = [line.split()[1] for line in run("rules", "list").stdout.splitlines() if line.startswith("policy")]
     assert everything == sorted(listed)
