@@ -48,8 +48,9 @@ def test_threads_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_interrupt_while_a_query_runs_is_one() -> None:
     """The database makes an error of its own of it, which would pass for a fault of ours."""
-    with Store(registry()) as store, pytest.raises(KeyboardInterrupt), store.cursor() as cursor:
+    with Store(registry()) as store:
         timer = Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
         timer.start()
-        cursor.execute("SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000) b")
-    timer.join()
+        with pytest.raises(KeyboardInterrupt), store.cursor() as cursor:
+            cursor.execute("SELECT sum(a.range * b.range) FROM range(10000000) a, range(1000) b")
+        timer.join()
