@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from functools import lru_cache
 from io import StringIO
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import yaml
@@ -108,6 +108,10 @@ def _asset(entry: dict[str, str]) -> tuple[Network, Asset]:
         if len(text) > MOST_CHARACTERS:
             raise ValueError(f"{name} has more than {MOST_CHARACTERS} characters; shorten it")
     network = peer_network(where[0])
+    written = ip_interface(where[0])
+    if written.ip != written.network.network_address:  # an address with its interface's length, or a slip
+        whole = ip_interface(written.ip).network
+        raise ValueError(f"{_shown(where[0])} says two things; write {written.network} or {whole}")
     if said.get("address") and network.num_addresses != 1:
         raise ValueError(f"{_shown(where[0])} is a network; write it as network")
     return network, Asset(str(network), *(said.get(name) or None for name in _SAID))

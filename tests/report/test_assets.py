@@ -109,6 +109,8 @@ def test_errors_name_file_and_line(tmp_path: Path) -> None:
         ("name,owner\nx,y\n", "1: one of the columns must be network or address"),
         ("network,colour\n", "1: there is no column 'colour'"),
         ("network,owner,owner\n", "1: two columns are named owner"),
+        ("network,owner\n10.1.0.2/8,us\n", "2: '10.1.0.2/8' says two things; write 10.0.0.0/8 or 10.1.0.2/32"),
+        ("network,owner\n2001:db8::1/32,us\n", "2: '2001:db8::1/32' says two things; write 2001:db8::/32 or"),
         (b"network,owner\n10.0.0.1,\xff\n", "2: this is no UTF-8 text"),
         ('network,owner\n10.0.0.1,"open\n', "this is not CSV"),
         ("network\x00,owner\n", "1: there is no column"),
