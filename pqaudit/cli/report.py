@@ -304,6 +304,8 @@ def _connection(files: tuple[str, ...], options: ServerOptions) -> Connection | 
 def _refuse_captures(files: tuple[str, ...]) -> None:
     from pqaudit.capture.discover import is_capture
 
+    if files.count("-") > 1:
+        raise click.UsageError("standard input can be read once; it is given more than once")
     for file in files:
         if file != "-" and os.path.isdir(file):
             raise click.UsageError(f"{file} is a folder; name the files with findings in it")

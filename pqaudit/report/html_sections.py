@@ -10,7 +10,7 @@ from pqaudit.policy.assess import DeadlineState, Status
 from pqaudit.report import html_charts, html_rows
 from pqaudit.report.html_parts import Cell, number, percent, section, table, text, words
 from pqaudit.report.model import Change, Comparison, Counts, Header, OwnerTotals, PolicyPart, PolicyTotals, Report
-from pqaudit.report.words import CERTAINTIES, CHANGE_WORDS, STATUS_WORDS, deadline_words, policy_words
+from pqaudit.report.words import CERTAINTIES, CHANGE_WORDS, READING, STATUS_WORDS, deadline_words, policy_words
 
 _FINE = 1_000_000
 """Shares are sorted as so many parts of a whole."""
@@ -56,6 +56,9 @@ def _readiness(report: Report) -> Iterator[str]:
     )
     rows = (_policy(part, totals) for part, totals in zip(report.header.policies, report.totals, strict=True))
     yield from table("by-policy", "Tunnels and SAs of each status", columns, rows)
+    yield "<ul>\n"
+    yield from (f"<li>{text(sentence)}</li>\n" for sentence in READING)
+    yield "</ul>\n"
 
 
 def _policy(part: PolicyPart, totals: PolicyTotals) -> Iterator[Cell]:

@@ -15,6 +15,7 @@ from pqaudit.report.model import Change, Comparison, Header, OwnerTotals, Policy
 from pqaudit.report.words import (
     CERTAINTIES,
     CHANGE_WORDS,
+    READING,
     STATUS_WORDS,
     deadline_words,
     deciding,
@@ -85,6 +86,8 @@ def _lines(report: Report) -> Iterator[str]:
     if not report.complete:
         yield "- **The report is not complete.**"
     yield from _section("Readiness", _readiness(report))
+    yield ""
+    yield from (f"- {escaped(sentence)}" for sentence in READING)
     if report.comparison is not None:
         yield from _section(f"Since the report of {report.comparison.as_of}", _changes(report.comparison))
     yield from _section("Tunnels that do not meet every policy, worst first", _tunnels(worst))

@@ -16,6 +16,17 @@ STATUS_WORDS: dict[Status, str] = {
     Status.NOT_ASSESSABLE: "cannot be assessed",
     Status.MEETS: "meets",
 }
+READING = (
+    "A tunnel is a pair of addresses between which IKE was seen, an SA is one negotiation between them. Gateways that "
+    "share an address, behind a NAT for one, cannot be told apart.",
+    "The SA that was negotiated last decides for its tunnel. Earlier ones that may still run do not count: look at "
+    "the list of SAs.",
+    "fails now: what has to be met today is not met. will fail: what has to be met later is not met. cannot be "
+    "assessed: packets do not show whether it is met, which is never a pass. meets: all that packets can show is met, "
+    "also what has to be met later; what they cannot show is listed below.",
+    "ready: the tunnels that meet the policy, in percent of all, rounded down.",
+)
+"""What readers have to know who know no more than the report."""
 CERTAINTIES = (
     "read: read in the text itself; second-hand: read in what others write of it; known: general knowledge that was "
     "not looked up; unsure: not confirmed. Check a date against the text before you act on it."

@@ -231,6 +231,7 @@ def test_filters_are_said(samples: Path) -> None:
         ([], "give files of findings, or a server"),
         (["SAMPLES/classical_x25519.pcap"], "is a capture, and a report is made of findings: pqaudit audit"),
         (["SAMPLES"], "is a folder"),
+        (["-", "-"], "standard input can be read once"),
         (["F", "--policy", "cnsa"], "there is no policy 'cnsa'; did you mean cnsa-2.0?"),
         (["F", "--policy", "zzzz"], "`pqaudit rules list` shows all"),
         (["F", "--as-of", "soon"], "--as-of takes a day such as 2026-11-25"),

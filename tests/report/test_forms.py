@@ -250,3 +250,12 @@ def test_what_limits_the_report_stands_before_what_is_left_out() -> None:
     assert "All SAs are taken to be: new." in page
     assert "pqaudit 9.0 with" in page
     assert "pqaudit 9.599 with" not in page
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_every_word_for_a_status_is_explained(form: str) -> None:
+    with reported(lines(sample_findings())) as report:
+        shown = html.unescape(written(report, form).decode())
+    for word in ("fails now", "will fail", "cannot be assessed", "meets", "ready", "unsure", "second-hand"):
+        assert f"{word}: " in " ".join(shown.split()), word
+    assert "decides for its tunnel" in shown
