@@ -45,7 +45,7 @@ def open_database(
     """
 
     def opened() -> sqlite3.Connection:
-        is_new = not path.exists()
+        is_new = not path.exists() or not path.stat().st_size  # empty: made by mktemp, or by a run that was killed
         database = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=not any_thread)
         try:
             if is_new:

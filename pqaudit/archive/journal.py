@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class Journal:
             )
             with transaction(self.database):
                 self._forget_unfinished()
+            self._files = {(each.st_dev, each.st_ino) for each in map(Path.stat, filter(Path.exists, files_of(path)))}
         except OSError as error:
             raise JournalError(f"the journal {path} cannot be used: {error.strerror}") from error
         except LaterFileError as error:
@@ -138,6 +140,18 @@ class Journal:
                 "goes on from there"
             )
         return JournalError(f"the journal {self.path} is damaged ({error}); move it away, and all is read anew")
+
+    def owns(self, path: str) -> bool:
+        """True when a local file is one of those in which the journal is, under any name; raises nothing.
+
+        Such a file must not be opened in this process: closing it again would take SQLite's locks away from it
+        (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        """
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            return False
+        return (found.st_dev, found.st_ino) in self._files
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -263,15 +277,28 @@ class Journal:
         self.database.close()
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files of the journal at ``path``, some of which may not be there."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+
+
 def _check(path: Path) -> None:
     """Take nothing for a journal that is none: it would be set aside as damaged, or written to."""
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_OCTETS)
+        mode = path.stat().st_mode
     except FileNotFoundError:
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            raise JournalError(
+                f"the journal {path} cannot be made: there is no folder {folder}; make it first"
+            ) from None
         return
-    if not header:  # made by mktemp, or by a run that was killed at once
-        path.unlink()
+    # SQLite would put a file in the place of a device, and opening a pipe would wait for ever.
+    if not stat.S_ISREG(mode):
+        raise JournalError(f"{path} is no regular file; name another one for the journal")
+    with path.open("rb") as file:
+        header = file.read(_HEADER_OCTETS)
+    if not header:  # maybe another run is just making it
         return
     if path.with_name(path.name + "-journal").exists():  # killed while it was made: SQLite puts it right
         return

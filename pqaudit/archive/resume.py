@@ -149,8 +149,8 @@ class Resuming:
 
 
 def place_of(source: str) -> str:
-    """What tells an input from all others, from whatever folder it is named."""
-    return shown_name(source) if scheme_of(source) is not None else os.path.abspath(source)
+    """What tells an input from all others, from whatever folder and by whatever links it is named."""
+    return shown_name(source) if scheme_of(source) is not None else os.path.realpath(source)
 
 
 def settings_text(options: ReadOptions) -> str:

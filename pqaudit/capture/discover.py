@@ -27,7 +27,10 @@ _Report = Callable[[str, InputFault], None]
 
 
 def find_captures(
-    paths: Iterable[str], note: Callable[[InputNote], None], known: Callable[[str], bool] = lambda path: False
+    paths: Iterable[str],
+    note: Callable[[InputNote], None],
+    known: Callable[[str], bool] = lambda path: False,
+    own: Callable[[str], bool] = lambda path: False,
 ) -> list[str]:
     """The inputs that ``paths`` mean, for ``read_capture``: files as named, and the captures inside directories.
 
@@ -37,9 +40,10 @@ def find_captures(
     when their content starts as a capture does, compressed or not; the others are counted in one note for each
     directory named. An input that is reached twice, by whatever names, is given once. What is missing or cannot be
     opened, and a directory without captures, give a fatal note. What is ``known`` to be a capture is not opened; what
-    listings said of remote files is there for ``stamp`` by then.
+    listings said of remote files is there for ``stamp`` by then. Local files that are the run's ``own`` are never
+    opened: directories are searched without them, and one that is named gives a fatal note.
     """
-    search = _Search(note, known)
+    search = _Search(note, known, own)
     named = [_local_path(path) for path in paths]
     remote = [path for path in named if scheme_of(path) is not None]
     if remote:
@@ -68,9 +72,12 @@ def is_capture(path: str) -> bool:
 class _Search:
     """What was found so far, and what was said about the rest."""
 
-    def __init__(self, note: Callable[[InputNote], None], known: Callable[[str], bool]) -> None:
+    def __init__(
+        self, note: Callable[[InputNote], None], known: Callable[[str], bool], own: Callable[[str], bool]
+    ) -> None:
         self.found: list[str] = []
         self._known = known
+        self._own = own
         self._seen: dict[str, str] = {}
         self._note = note
         self._noted: Counter[str] = Counter()
@@ -120,8 +127,11 @@ class _Search:
             held = (
                 (file, self._known(file) or _holds_capture(file, self.report))
                 for file in files_below(path, self.report)
+                if not self._own(file)
             )
             self._take_captures(path, held)
+        elif self._own(path):
+            self.report(path, InputFault("not-a-capture", "This run writes to it; name only captures."))
         # Opening a named pipe here would take its writer away from the reader that comes later.
         elif not stat.S_ISREG(mode) or self._known(path) or _is_readable(path, self.report):
             self.add(path)

@@ -151,7 +151,7 @@ def command(
     if exposure and group_by != "tunnel":
         raise click.UsageError("--exposure needs --group-by tunnel: traffic belongs to a pair of peers")
     inputs.check()
-    check_journal_options(journal, inputs.paths, keys=bool(key_files), grouped=group_by is not None)
+    check_journal_options(journal, inputs.paths, inputs.lists, keys=bool(key_files), grouped=group_by is not None)
     check_cluster_options(cluster, inputs.paths, keys=bool(key_files), workers=workers)
     connection = connection_or_exit(server)
     rulebook = rulebook_or_exit(rules_folder)
@@ -181,7 +181,9 @@ def command(
             sources = find_captures(inputs.named(run.notes.append), run.notes.append)
         else:
             journalled = stack.enter_context(JournalledReading(journal, options))
-            sources = find_captures(inputs.named(run.notes.append), run.notes.append, journalled.is_known_capture)
+            sources = find_captures(
+                inputs.named(run.notes.append), run.notes.append, journalled.is_known_capture, journalled.is_own
+            )
         delivering: Delivering | None = None
         if connection is not None:
             delivering = stack.enter_context(Delivering(connection, spool, rulebook, custom))
@@ -218,13 +220,13 @@ def command(
 
         made = findings()
         try:
-            with opened_output(output, [*sources, *([] if journal.file is None else [str(journal.file)])]) as out:
+            with opened_output(output, [*sources, *([] if journalled is None else journalled.files)]) as out:
                 _write(made, form, group_by, run, rulebook, out, rows, exposure=exposure)
         except click.ClickException as error:
             if delivering is not None and error.exit_code == ExitCode.OUTPUT_FAILED:
                 deque(made, maxlen=0)  # what can no longer be printed is kept for the server all the same
             raise
-        if journalled is not None:
+        if journalled is not None and not run.interrupted:
             journalled.set_told()
         if custom is not None:
             report_failures(custom)

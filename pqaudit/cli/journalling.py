@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import click
 
 from pqaudit.cli.clustering import cluster_errors_told, tell
 from pqaudit.cli.exit_codes import ExitCode
+from pqaudit.cli.number_range import NumberRange
 from pqaudit.cli.reading import progress_bar
 from pqaudit.outputs.escape import printable
 from pqaudit.outputs.wording import plural
@@ -63,7 +65,7 @@ def journal_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--journal-keep",
             "journal_days",
-            type=click.FloatRange(0, min_open=True),
+            type=NumberRange(0, min_open=True),
             default=400.0,
             show_default=True,
             metavar="DAYS",
@@ -83,7 +85,9 @@ def journal_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def check_journal_options(journal: JournalOptions, paths: Sequence[str], *, keys: bool, grouped: bool) -> None:
+def check_journal_options(
+    journal: JournalOptions, paths: Sequence[str], lists: Sequence[str], *, keys: bool, grouped: bool
+) -> None:
     """End with a sentence where options do not go together."""
     if journal.file is None:
         if journal.with_earlier or journal.changed_only:
@@ -91,6 +95,8 @@ def check_journal_options(journal: JournalOptions, paths: Sequence[str], *, keys
         return
     if keys:
         raise click.UsageError("--keys cannot be used with --journal: what keys open is never written to disk")
+    if any(os.path.exists(file) and journal.file.exists() and journal.file.samefile(file) for file in lists):
+        raise click.UsageError(f"{journal.file} is the journal and no list of inputs; name another file")
     if "-" in paths:
         raise click.UsageError("standard input cannot be used with --journal: it cannot be recognised in a later run")
     if journal.changed_only and grouped:
@@ -131,6 +137,17 @@ class JournalledReading:
         """True when a source is a capture and needs no reading."""
         with _told():
             return self._resuming.is_known_capture(source)
+
+    @property
+    def files(self) -> list[str]:
+        """The files in which the journal is."""
+        from pqaudit.archive.journal import files_of
+
+        return [str(file) for file in files_of(self._journal.path)]
+
+    def is_own(self, path: str) -> bool:
+        """True when a local file belongs to the journal."""
+        return self._journal.owns(path)
 
     def read(self, sources: Sequence[str], run: AuditRun, *, workers: int, cluster: str | None = None) -> None:
         """Read what is new, here or on a cluster, and add to ``run`` all that is shown besides SAs."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
+import stat
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -394,6 +396,49 @@ def test_a_capture_is_never_taken_for_a_journal(tmp_path: Path) -> None:
             Journal(path)
         assert path.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pcap", "foreign.sqlite3"]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR])
+def test_what_is_no_regular_file_is_left_alone(kind: int, tmp_path: Path) -> None:
+    path = tmp_path / "special"
+    try:
+        os.mknod(path, kind | 0o600, os.makedev(1, 3))  # a device is the one of /dev/null
+    except PermissionError:
+        pytest.skip("optional: making a device needs root")
+    with pytest.raises(JournalError, match="no regular file"):
+        Journal(path)
+    assert stat.S_IFMT(path.lstat().st_mode) == kind
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for place in (tmp_path / "none" / "journal", tmp_path / "link"):
+        if place.name == "link":
+            place.symlink_to(tmp_path / "none" / "journal")
+        with pytest.raises(JournalError, match=re.escape(f"there is no folder {tmp_path / 'none'}; make it first")):
+            Journal(place)
+
+
+def test_an_empty_file_stays_where_links_lead_to_it(tmp_path: Path) -> None:
+    journal, link = tmp_path / "journal", tmp_path / "link"
+    journal.touch()
+    link.symlink_to(journal)
+    (path,) = archive(tmp_path / "archive", [conversation(1)])
+    night(link, path)
+    assert link.is_symlink()
+    assert night(journal, path).known == 1
+
+
+def test_two_files_whose_names_look_like_one_without_their_links(journal: Path, tmp_path: Path) -> None:
+    (one,) = archive(tmp_path / "here", [conversation(1)])
+    archive(tmp_path / "there", [conversation(2)])
+    (tmp_path / "there" / "deeper").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "there" / "deeper")
+    other = f"{tmp_path}/here/link/../{one.name}"  # which is there/000.pcap
+    for known in (0, 2):
+        found = night(journal, one, other)
+        assert found.known == known
+        assert found.text == fresh(one, other)
+    assert len(findings(found.text)) == 2
 
 
 def test_damage_is_told_and_all_is_read_anew(journal: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -189,8 +189,11 @@ def test_reading_again_is_told(user: User, journal: Path, tmp_path: Path) -> Non
         (["--journal", "{journal}", "--keys", "{capture}", "{capture}"], "--keys cannot be used with --journal"),
         (["--journal", "{journal}", "--changed-only", "--group-by", "peer", "{capture}"], "--group-by needs"),
         (["--journal", "{capture}", "{capture}"], "is no journal of pqaudit"),
-        (["--journal", "{journal}/in/no/folder", "{capture}"], "cannot be used: unable to open database file"),
+        (["--journal", "{journal}/in/no/folder", "{capture}"], "there is no folder {journal}/in/no; make it first"),
         (["--journal", "{journal}", "-o", "{journal}", "{capture}"], "write to another file"),
+        (["--journal", "{journal}", "-o", "{journal}-wal", "{capture}"], "write to another file"),
+        (["--journal", "{capture}", "--files-from", "{capture}"], "is the journal and no list of inputs"),
+        (["--journal", "{journal}", "--journal-keep", "nan", "{capture}"], "is not a valid number"),
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments: list[str], sentence: str, user: User, tmp_path: Path) -> None:
@@ -199,5 +202,44 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], sentence: str, user: 
     places = {"capture": capture, "journal": tmp_path / "journal"}
     done = user.run("audit", *(argument.format(**places) for argument in arguments))
     assert done.returncode in (2, 4)
-    assert sentence in complaint(done)
+    assert sentence.format(**places) in complaint(done)
     assert (done.stdout, capture.read_bytes()) == ("", before)
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_a_journal_inside_the_archive_is_no_input_and_stays_locked(
+    link: Callable[[Path, Path], None] | None, user: User, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    (one,) = archive(folder, [conversation(1)])
+    fresh = user.run("audit", "--format", "json", folder).stdout
+    journal = (folder if link is None else tmp_path) / "journal"
+    user.run("audit", "--journal", journal, one)
+    if link is not None:
+        link(journal, folder / "name")
+    pipe = tmp_path / "pipe.pcap"
+    os.mkfifo(pipe)
+    process = user.start("audit", "--format", "json", "--journal", journal, folder, folder / "[jn]*", pipe)
+    with pipe.open("wb"):  # opened on both sides: folders were searched by then
+        second = user.run("audit", "--journal", journal, one)
+    first = user.end(process)
+    assert (second.returncode, first.returncode) == (4, 3)
+    assert "in use by another run" in complaint(second)
+    assert "This run writes to it; name only captures." in first.stderr
+    assert user.run("audit", "--format", "json", "--journal", journal, folder).stdout == fresh
+
+
+def test_an_interrupted_run_has_told_nothing(user: User, journal: Path, tmp_path: Path) -> None:
+    (one,) = archive(tmp_path / "archive", [conversation(1)])
+    pipe = tmp_path / "pipe.pcap"
+    os.mkfifo(pipe)
+    changed = ("audit", "--format", "jsonl", "--journal", journal, "--changed-only", one)
+    process = user.start(*changed, pipe)
+    with pipe.open("wb"):
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        interrupted = user.end(process)
+    assert interrupted.returncode == 130
+    told = user.run(*changed)
+    assert told.stdout == interrupted.stdout != ""
+    assert user.run(*changed).stdout == ""
