@@ -111,7 +111,7 @@ def test_junk_does_not_flood(tmp_path: Path) -> None:
     )
     assert done.returncode == 3
     assert len(done.stdout.splitlines()) == 1
-    assert len(done.stderr.splitlines()) < 1100
+    assert len(done.stderr.splitlines()) < 2100  # a thousand of each kind: what is missing, and names that are too long
     assert b"Traceback" not in done.stderr
     assert b"\x1b" not in done.stderr
 
