@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS groups (
     id INTEGER PRIMARY KEY, content INTEGER NOT NULL, version INTEGER NOT NULL, spi BLOB NOT NULL, time TEXT NOT NULL,
     frame INTEGER NOT NULL, lineage INTEGER NOT NULL, body BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS told_groups (id INTEGER PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS groups_by_content ON groups (content, version, spi, time, frame, lineage);
 """
 
@@ -194,8 +195,19 @@ class Journal:
                 told = before is not None and before == (content, 1)
                 self._put(place, name, stamp, content, told)
                 if before is not None and before[0] != content:
+                    self._keep_told(before[0], content, told=bool(before[1]))
                     self._forget_unused(before[0])
         return content, told
+
+    def _keep_told(self, before: int, content: int, *, told: bool) -> None:
+        """Of a capture that grew, what it showed before and shows unchanged was told if it was before."""
+        # The order of the index; a cross join keeps SQLite to this one.
+        self.database.execute(
+            "INSERT OR IGNORE INTO told_groups SELECT new.id FROM groups AS new CROSS JOIN groups AS old ON "
+            "old.content = ? AND old.version = new.version AND old.spi = new.spi AND old.body = new.body "
+            "WHERE new.content = ? AND (? OR old.id IN told_groups)",
+            (before, content, told),
+        )
 
     def _content(self, settings: str, packed: PackedCapture) -> int:
         database = self.database
@@ -258,6 +270,8 @@ class Journal:
         self._forget("SELECT id FROM contents WHERE sha256 IS NULL")
 
     def _forget(self, contents: str) -> None:
+        gone = f"SELECT id FROM groups WHERE content IN ({contents})"
+        self.database.execute(f"DELETE FROM told_groups WHERE id IN ({gone})")
         self.database.execute(f"DELETE FROM groups WHERE content IN ({contents})")
         self.database.execute(f"DELETE FROM contents WHERE id IN ({contents})")
 

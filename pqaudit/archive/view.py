@@ -29,7 +29,8 @@ CREATE TEMP TABLE shown (
 _ORDER = """
 SELECT id, rank, version, spi FROM (
     SELECT groups.id, rank, version, spi,
-        min(time || printf('%08x%016x', rank, frame)) OVER one AS first, min(told) OVER one AS told,
+        min(time || printf('%08x%016x', rank, frame)) OVER one AS first,
+        min(told OR groups.id IN told_groups) OVER one AS told,
         max(lineage) OVER one AS lineage
     FROM temp.shown JOIN groups ON groups.content = shown.content
     WINDOW one AS (PARTITION BY version, spi)
@@ -50,7 +51,12 @@ _OTHERWISE = "SELECT count(*) FROM temp.shown JOIN contents ON contents.id = con
 _TOUCHED = """
 CREATE TEMP TABLE touched (version INTEGER NOT NULL, spi BLOB NOT NULL, PRIMARY KEY (version, spi)) WITHOUT ROWID;
 INSERT OR IGNORE INTO temp.touched
-    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content WHERE NOT told;
+    SELECT version, spi FROM temp.shown JOIN groups ON groups.content = shown.content
+    WHERE NOT told AND groups.id NOT IN told_groups;
+"""
+_TOLD_AS_A_WHOLE = """
+DELETE FROM told_groups WHERE (SELECT content FROM groups WHERE groups.id = told_groups.id) IN
+    (SELECT content FROM temp.shown)
 """
 
 
@@ -185,6 +191,7 @@ class View:
         """
         try:
             with transaction(self._database):
+                self._database.execute(_TOLD_AS_A_WHOLE)
                 self._database.execute(
                     "UPDATE inputs SET told = 1 WHERE NOT told AND content IN (SELECT content FROM temp.shown)"
                 )

@@ -139,6 +139,33 @@ def test_only_what_changed(journal: Path, tmp_path: Path) -> None:
 # -- names -----------------------------------------------------------------------------------------------------------
 
 
+def test_of_a_file_that_grows_only_what_is_new_changed(journal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    frames = [conversation(number) for number in range(1, 5)]
+
+    def holds(*parts: list[bytes], age: float) -> Path:
+        (path,) = archive(folder, [[frame for part in parts for frame in part]])
+        aged(path, seconds=age)
+        return path
+
+    def initiators(text: str) -> list[str]:
+        return sorted(finding["pqaudit"]["ike"]["initiator_spi"] for finding in findings(text))
+
+    first, *_, last = (f"11{number:014x}" for number in range(1, 5))
+    path = holds(frames[0], frames[1][:HALF], age=5000)
+    assert len(findings(night(journal, path, touched_only=True).text)) == 2
+    grown = holds(frames[0], frames[1], age=4000)
+    night(journal, grown)  # a run that tells all leaves it untold
+    holds(frames[0], frames[1], frames[2], age=3000)
+    told = initiators(night(journal, path, touched_only=True).text)
+    assert told == [f"11{number:014x}" for number in (2, 3)]
+    assert findings(night(journal, path, touched_only=True).text) == []
+    (folder / "copy.pcap").write_bytes(path.read_bytes())  # of which nothing was told
+    assert first in initiators(night(journal, folder, touched_only=True).text)
+    holds(*frames, age=2000)
+    assert initiators(night(journal, path, touched_only=True).text) == [last]
+
+
 def test_renamed_copied_and_removed_files(journal: Path, tmp_path: Path) -> None:
     frames = conversation(1)
     folder = tmp_path / "archive"
