@@ -139,8 +139,9 @@ class _Search:
     def pattern(self, pattern: str) -> None:
         """All that a local pattern matches, in the order of names."""
         try:
-            matches = matching(pattern, lambda folder: files_below(folder, self.report))
-            if not matches:
+            said = self._noted.total()
+            matches = matching(pattern, lambda folder: files_below(folder, self.report), self.report)
+            if not matches and self._noted.total() == said:
                 raise InputFault("missing", "Nothing matches this pattern.")
         except InputFault as fault:
             self.report(pattern, fault)

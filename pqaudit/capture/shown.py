@@ -6,7 +6,10 @@ import re
 from urllib.parse import unquote
 
 # A scheme has two characters at least: one letter and a colon is a drive.
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
+_SCHEME = "[A-Za-z][A-Za-z0-9+.-]+"
+# What stands before :: asks fsspec for a file inside another one, or a copy of it, as in zip://name::https://host/a.zip
+_URL = re.compile(f"({_SCHEME})(?:://|::(?:{_SCHEME}::)*{_SCHEME}://)", re.ASCII)
+_LINK = re.compile(f"::(?={_SCHEME}(?:://|::))", re.ASCII)
 _URL_INSIDE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>|()]+", re.ASCII)
 _HTTP = ("http", "https")
 
@@ -23,7 +26,16 @@ def shown_name(source: str) -> str:
     Over HTTP tokens are given as user names and in queries, as presigned URLs do. Elsewhere ``?`` and ``#`` belong to
     names. A local path is its own name.
     """
-    scheme = scheme_of(source)
+    if scheme_of(source) is None:
+        return source
+    first, *links = _LINK.split(source)
+    scheme = scheme_of(first)
+    if scheme in _HTTP and re.search("[?#]", first):
+        links = []  # they are in the query
+    return "::".join([_shown(first, scheme), *map(shown_name, links)])
+
+
+def _shown(source: str, scheme: str | None) -> str:
     if scheme is None:
         return source
     userinfo, rest = _split(source)
@@ -37,12 +49,11 @@ def without_secrets(text: str, source: str) -> str:
     """What a library said of ``source``, with URLs in it as ``shown_name`` gives them and without the password."""
     text = text.replace(source, shown_name(source))
     text = _URL_INSIDE.sub(lambda match: shown_name(match[0]), text)
-    scheme = scheme_of(source)
-    if scheme is None:
-        return text
-    userinfo, rest = _split(source)
-    user, _, password = userinfo.partition(":")
-    secrets = [password] if scheme not in _HTTP else [password, user, rest.partition("?")[2]]
+    secrets: list[str] = []
+    for link in _LINK.split(source) if scheme_of(source) is not None else ():
+        userinfo, rest = _split(link)
+        user, _, password = userinfo.partition(":")
+        secrets += [password] if scheme_of(link) not in _HTTP else [password, user, rest.partition("?")[2]]
     for secret in sorted({each for one in secrets for each in (one, unquote(one)) if each}, key=len, reverse=True):
         text = text.replace(secret, "...")
     return text

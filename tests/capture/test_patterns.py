@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ from pqaudit.capture import discover
 from pqaudit.capture.discover import find_captures
 from pqaudit.capture.note import InputNote
 from tests.capture.remote import command, notes_of
-from tests.conftest import SAMPLES
+from tests.conftest import REPOSITORY, SAMPLES
 
 CLASSICAL = SAMPLES / "classical_x25519.pcap"
 
@@ -98,3 +103,23 @@ def test_local_audits_load_no_fsspec() -> None:
         assert b"pqaudit.cli" in done.stderr
         assert b"fsspec" not in done.stderr
         assert b"aiohttp" not in done.stderr
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("d/*", 0), ("[d]/*/*", 0), ("d*/*.pcap", 1), ("d/**", 0)])
+def test_a_folder_that_cannot_be_read_is_named(pattern: str, found: int, tree: Path) -> None:
+    (tree / "d").chmod(0)
+    user = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    try:
+        done = subprocess.run(
+            [*user, sys.executable, "-m", "pqaudit", "audit", "--format", "json", pattern],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        (tree / "d").chmod(0o755)
+    assert done.returncode == 3
+    assert re.search(r"^pqaudit: error: d/?: It cannot be opened: Permission denied\.$", done.stderr, re.MULTILINE)
+    assert "Nothing matches" not in done.stderr
+    assert len(json.loads(done.stdout)["files"]) == found

@@ -27,6 +27,11 @@ from pqaudit.capture.shown import scheme_of, shown_name, without_secrets
         ("https://host/a.pcap?b@c", "https://host/a.pcap"),
         ("https://host?token=secret", "https://host"),
         ("https://host/a.pcap#secret", "https://host/a.pcap"),
+        ("s3://bucket/a::b", "s3://bucket/a::b"),
+        ("simplecache::https://user:secret@host/a?sig=secret", "simplecache::https://host/a"),
+        ("zip://a.pcap::https://user:secret@host/a.zip?sig=secret", "zip://a.pcap::https://host/a.zip"),
+        ("cached::zip://a::sftp://user:secret@host/a.zip", "cached::zip://a::sftp://user@host/a.zip"),
+        ("https://host/a?from=zip::s3://user:secret@b/c", "https://host/a"),
         ("abfs://container@account.example/a", "abfs://container@account.example/a"),
     ],
 )
@@ -44,9 +49,16 @@ def test_what_libraries_say_is_cleaned() -> None:
     assert "https://host/a" in cleaned
 
 
+def test_what_libraries_say_of_chains_is_cleaned() -> None:
+    source = "zip://a.pcap::https://user:geheim@host/a.zip?sig=abc%3D"
+    cleaned = without_secrets(f"no {source} with geheim and sig=abc=", source)
+    assert not any(secret in cleaned for secret in ("geheim", "abc", "user"))
+
+
 def test_schemes() -> None:
     assert scheme_of("s3://b/k") == "s3"
     assert scheme_of("HTTPS://h/") == "https"
-    assert scheme_of("simplecache::s3://b/k") is None
+    assert scheme_of("simplecache::zip::s3://b/k") == "simplecache"
+    assert scheme_of("a::b/c://d") is None
     assert scheme_of("a/b://c") is None
     assert scheme_of("://c") is None
