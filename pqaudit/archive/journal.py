@@ -24,6 +24,7 @@ _SCHEMA: Final = 1
 _APPLICATION: Final = 0x70714A31  # tells a journal from other SQLite files
 _BUSY_SECONDS: Final = 1.0
 _NAMED_SECONDS: Final = 86_400.0  # how exactly it is kept when an input was last named
+_CLOSED: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_OCTETS: Final = 100
 _APPLICATION_AT: Final = 68  # https://www.sqlite.org/fileformat.html, "Application ID"
@@ -135,6 +136,11 @@ class Journal:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return JournalError(f"the journal {self.path} is in use by another run; wait for it, or name another file")
+        if code is not None and code & 0xFF in _CLOSED:
+            return JournalError(
+                f"the journal {self.path} cannot be written to; it needs a file, and a folder, that this user may "
+                "write to"
+            )
         if isinstance(error, sqlite3.OperationalError):
             return JournalError(
                 f"the journal {self.path} cannot be used: {error}; what was read before is kept, and the same command "

@@ -47,7 +47,7 @@ def journal_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--journal",
             "journal_file",
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=click.Path(path_type=Path, dir_okay=False, readable=False),  # what else is wrong, the journal says
             metavar="FILE",
             help="Keep in FILE what every capture showed, and read only those that are new or have changed. The result "
             "is that of reading all. A run that was stopped goes on where it was.",

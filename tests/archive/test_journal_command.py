@@ -9,6 +9,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests import build as b
 from tests.archive.nights import aged, archive, conversation, swapped
 from tests.cli.user import User, complaint, wait_until
+from tests.conftest import REPOSITORY
 
 FORMATS = ("json", "jsonl", "table")
 JOURNAL_LINE = re.compile(r"pqaudit: journal: (\d+) captures? known, (\d+) read, (\d+) of them again")
@@ -243,3 +245,30 @@ def test_an_interrupted_run_has_told_nothing(user: User, journal: Path, tmp_path
     told = user.run(*changed)
     assert told.stdout == interrupted.stdout != ""
     assert user.run(*changed).stdout == ""
+
+
+@pytest.mark.parametrize(("folder_mode", "mode"), [(0o555, None), (0o555, 0o644), (0o755, 0o444), (0o755, 0)])
+def test_a_journal_without_permission_says_what_it_needs(
+    folder_mode: int, mode: int | None, user: User, tmp_path: Path
+) -> None:
+    capture = b.pcap(conversation(1), tmp_path / "a.pcap")
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    journal = folder / "journal"
+    if mode is not None:
+        user.run("audit", "--journal", journal, capture)
+        journal.chmod(mode)
+    folder.chmod(folder_mode)
+    bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*bound, sys.executable, "-m", "pqaudit", "audit", "--journal", str(journal), str(capture)]
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=False
+        )
+    finally:
+        folder.chmod(0o755)
+    assert (done.returncode, done.stdout) == (4, "")
+    needs = "cannot be written to; it needs a file, and a folder, that this user may write to"
+    assert (
+        done.stderr == f"Error: the journal {journal} {needs if mode != 0 else 'cannot be used: Permission denied'}\n"
+    )
