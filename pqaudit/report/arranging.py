@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from pqaudit.finding.query import Query
+from pqaudit.policy.tunnel import HANDOVER_SECONDS, counts_while_in_use
 from pqaudit.report.case_key import facts_of_case
 from pqaudit.report.store import Cursor, Store, one
 from pqaudit.rules.registry import Registry
 
 # Times are compared without their Z, so that those of different resolution compare as text.
 _BEGAN = "rtrim(begun, 'Z')"
+_ENDED = "coalesce(rtrim(ended, 'Z'), '')"
 
 # The narrow columns are sorted and joined with the rest: sorting evidence along would take several times as long.
 _PLACES = f"""
@@ -43,19 +45,25 @@ _TUNNELS = """
         JOIN sas USING (tunnel, position)
     ORDER BY tunnel
 """
-# Of each tunnel the SAs that can decide; pqaudit.policy.tunnel tells which cannot.
+# Of each tunnel the SAs that can decide; pqaudit.policy.tunnel tells which cannot. Times in whole seconds, as there.
 _GATHERED = f"""
     CREATE TABLE gathered AS
     WITH last_of_kind AS (
-        SELECT tunnel, kind, max(position) AS position, max({_BEGAN}) AS began FROM sas GROUP BY tunnel, kind
+        SELECT tunnel, kind, max(position) AS position, max({_BEGAN}) AS began, max({_ENDED}) AS ended,
+            arg_max(position, ({_ENDED}, position)) AS longest
+        FROM sas GROUP BY tunnel, kind
     ), flagged AS (
-        SELECT last_of_kind.*, negotiated, unseen FROM last_of_kind JOIN flags ON number = kind
+        SELECT last_of_kind.*, negotiated, unseen, counts FROM last_of_kind JOIN flags ON number = kind
     ), latest AS (
         SELECT tunnel, max(began) FILTER (WHERE negotiated) AS latest FROM flagged GROUP BY tunnel
     )
     SELECT tunnel, kind, position FROM flagged JOIN latest USING (tunnel)
     WHERE latest IS NULL OR negotiated AND began = latest OR unseen AND began >= latest
-    ORDER BY tunnel, kind
+    UNION
+    SELECT tunnel, kind, longest AS position FROM flagged JOIN latest USING (tunnel)
+    WHERE counts AND epoch(try_cast(ended[:19] AS TIMESTAMP)) > epoch(try_cast(latest[:19] AS TIMESTAMP))
+        + {HANDOVER_SECONDS}
+    ORDER BY tunnel, kind, position
 """
 _AT_ONCE = 2000
 
@@ -114,8 +122,8 @@ def arrange(store: Store, query: Query) -> Arranged:
 
 
 def _flag(cursor: Cursor, registry: Registry) -> None:
-    """Make table ``flags``: whether SAs of a kind show what was negotiated, or are in use and do not show it."""
-    cursor.execute("CREATE TABLE flags (number BIGINT, negotiated BOOLEAN, unseen BOOLEAN)")
+    """Make table ``flags``, of each kind: shows what was negotiated; is in use and does not; counts while in use."""
+    cursor.execute("CREATE TABLE flags (number BIGINT, negotiated BOOLEAN, unseen BOOLEAN, counts BOOLEAN)")
     first = 0
     of_page = "SELECT number, meaning FROM kinds WHERE number >= ? AND number < ?"
     while kinds := cursor.execute(of_page, [first, first + _AT_ONCE]).fetchall():
@@ -124,8 +132,9 @@ def _flag(cursor: Cursor, registry: Registry) -> None:
             [number for number, _ in kinds],
             [fact.negotiated for fact in facts],
             [fact.in_use and not fact.negotiated for fact in facts],
+            [counts_while_in_use(fact) for fact in facts],
         ]
-        columns = "SELECT unnest(?::BIGINT[]), unnest(?::BOOLEAN[]), unnest(?::BOOLEAN[])"
+        columns = "SELECT unnest(?::BIGINT[]), unnest(?::BOOLEAN[]), unnest(?::BOOLEAN[]), unnest(?::BOOLEAN[])"
         cursor.execute(f"INSERT INTO flags {columns}", values)
         first += _AT_ONCE
 

@@ -252,6 +252,7 @@ def _state(state: State) -> dict[str, Any]:
         "case": state.decided_by.case.number,
         "decided_by": state.decided_by.id,
         "later_not_seen": state.later_not_seen,
+        "earlier_in_use": state.earlier_in_use,
         "change": state.change,
         "before": state.before,
     }

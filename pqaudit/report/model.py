@@ -262,6 +262,7 @@ class State:
         assessment: of the SA that decided: status, first day on which it fails, reasons, deadlines.
         decided_by: that SA.
         later_not_seen: an SA began after the latest negotiated one whose negotiation does not show.
+        earlier_in_use: the SA that decided began before the latest negotiated one, and was in use beside it.
         acts: who has to act, as addresses, the initiator's first; empty where nobody has to or it is not known.
         change: beside the earlier report; None where it says nothing of this policy, or there is none.
         before: the status in it, None where it has none.
@@ -271,6 +272,7 @@ class State:
     assessment: Assessment
     decided_by: Sa
     later_not_seen: bool
+    earlier_in_use: bool
     acts: tuple[str, ...]
     change: Change | None
     before: Status | None

@@ -220,7 +220,12 @@ class TunnelRows(Rows[Tunnel]):
 
     def _standing(self, head: Row, rows: list[Row], known: dict[int, _Known]) -> Standing:
         _, a, b, sas, _, earlier = head
-        gathered = [GatheredSas(known[row[8]].facts, known[row[8]].case.assessments, _order(row)) for row in rows]
+        gathered = [
+            GatheredSas(
+                known[row[8]].facts, known[row[8]].case.assessments, _order(row), (row[3] or "").removesuffix("Z")
+            )
+            for row in rows
+        ]
         assessments = assess_gathered((a, b), sas, gathered, self._lens.policies)
         return Standing((a, b), assessments, None if earlier is None else statuses(earlier))
 
@@ -234,7 +239,18 @@ class TunnelRows(Rows[Tunnel]):
             decided_by = by_id[found.decided_by]
             change, before = standing.change(place, self._lens.baseline)
             acts = _acts(found.assessment, decided_by)
-            states.append(State(found.policy, found.assessment, decided_by, found.later_not_seen, acts, change, before))
+            states.append(
+                State(
+                    found.policy,
+                    found.assessment,
+                    decided_by,
+                    found.later_not_seen,
+                    found.earlier_in_use,
+                    acts,
+                    change,
+                    before,
+                )
+            )
         peer = self._lens.assets.peer
         return Tunnel(
             (peer(standing.peers[0]), peer(standing.peers[1])),

@@ -19,8 +19,8 @@ STATUS_WORDS: dict[Status, str] = {
 READING = (
     "A tunnel is a pair of addresses between which IKE was seen, an SA is one negotiation between them. Gateways that "
     "share an address, behind a NAT for one, cannot be told apart.",
-    "The SA that was negotiated last decides for its tunnel. Earlier ones that may still run do not count: look at "
-    "the list of SAs.",
+    "The SA that was negotiated last decides for its tunnel, and beside it every earlier one that was seen in use for "
+    "more than five minutes after it began; the worst of them counts.",
     "fails now: what has to be met today is not met. will fail: what has to be met later is not met. cannot be "
     "assessed: packets do not show whether it is met, which is never a pass. meets: all that packets can show is met, "
     "also what has to be met later; what they cannot show is listed below.",

@@ -49,13 +49,14 @@ def finding(
 ) -> Document:
     """A finding; ``exchange`` such as ``p384+1024``, ``1024`` alone, or ``p256+1081`` for a private-use number.
 
-    ``own`` replaces fields below ``pqaudit``; ``start``, ``id`` and ``peers`` those beside it.
+    ``own`` replaces fields below ``pqaudit``; ``start``, ``end``, ``id`` and ``peers`` those beside it.
     """
     names = registry()
     numbers = [GROUPS.get(part) or ADDITIONAL.get(part) or int(part) for part in exchange.split("+")]
     kinds = {names.method(number).kind for number in numbers}
     verdict = "hybrid-ml-kem" if kinds >= {"ml-kem", "classical"} else "classical-only"
     start, identifier = own.pop("start", "2026-11-20T10:00:00Z"), own.pop("id", "a")
+    end = own.pop("end", start)
     peers = own.pop("peers", ("192.0.2.1", "192.0.2.2"))
     selected = {
         "key_exchange": {"id": numbers[0], "name": names.method(numbers[0]).name},
@@ -69,7 +70,7 @@ def finding(
     }
     return {
         "@timestamp": start,
-        "event": {"id": identifier, "start": start, "end": start},
+        "event": {"id": identifier, "start": start, "end": end},
         "source": {"ip": peers[0], "port": 500},
         "destination": {"ip": peers[1], "port": 500},
         "pqaudit": {

@@ -51,6 +51,32 @@ def test_a_later_sa_in_use_whose_negotiation_does_not_show_is_no_pass() -> None:
     assert outcome(unseen(start=EARLY, id="a"), finding(start=LATE, id="b")) == "meets"
 
 
+def test_an_earlier_sa_that_is_used_beside_the_latest_counts() -> None:
+    """What a recorder takes of it can be read later, whatever runs beside it."""
+    hybrid = finding(start="2026-11-20T11:00:00Z", id="b", end="2026-11-20T12:00:00Z")
+
+    def beside(end: str, make: Any = finding, **own: Any) -> tuple[str, str, bool]:
+        earlier = make(**{"start": EARLY, "id": "a", "end": end} | own)
+        found = tunnel(hybrid, earlier)
+        assert found == tunnel(earlier, hybrid)
+        return found.assessment.status.value, found.decided_by, found.earlier_in_use
+
+    classical = {"exchange": "p256"}
+    assert beside("2026-11-20T20:00:00Z", **classical) == ("will-fail", "a", True)
+    assert beside("2026-11-20T11:05:01Z", **classical) == ("will-fail", "a", True)
+    # Handed over: peers let both run for a while, and the old one goes.
+    assert beside("2026-11-20T11:05:00.9Z", **classical) == ("meets", "b", False)
+    assert beside("2026-11-20T20:00:00Z") == ("meets", "b", False)
+    # It was negotiated and never used, as far as packets show: its retries are no use.
+    assert (
+        beside("2026-11-20T20:00:00Z", observed={"exchanges": {"IKE_SA_INIT": 9}}, assurance="selected", **classical)[0]
+        == "meets"
+    )
+    assert beside("2026-11-20T20:00:00Z", unseen) == ("not-assessable", "a", True)
+    assert beside("2026-11-20T20:00:00Z", unseen, **REKEYED) == ("meets", "b", False)
+    assert beside("no time", **classical) == ("meets", "b", False)
+
+
 def test_a_rekey_of_an_earlier_sa_is_noted() -> None:
     found = tunnel(finding(start=EARLY, id="a"), unseen(start=LATE, id="b", **REKEYED))
     assert (found.assessment.status.value, found.decided_by, found.later_not_seen) == ("meets", "a", True)
@@ -79,7 +105,7 @@ def test_no_tunnel_and_two_tunnels_are_no_pair_of_peers() -> None:
 
 DOCUMENTS = st.lists(
     st.builds(
-        lambda make, start, identifier: make(start=start, id=identifier),
+        lambda make, start, end, identifier: make(start=start, end=end, id=identifier),
         st.sampled_from(
             [
                 lambda **own: finding("p256", **own),
@@ -90,6 +116,7 @@ DOCUMENTS = st.lists(
             ]
         ),
         st.sampled_from([EARLY, LATE, LATER]),
+        st.sampled_from([LATER, "2026-11-20T11:30:00Z", "2026-11-20T12:00:00Z"]),
         st.sampled_from("abcdef"),
     ),
     min_size=1,

@@ -96,7 +96,16 @@ def expected_tunnels(
     for finding in findings:
         assessor.add(finding)
     return [
-        (list(t.peers), t.policy, t.sas, t.assessment.status.value, t.assessment, t.decided_by, t.later_not_seen)
+        (
+            list(t.peers),
+            t.policy,
+            t.sas,
+            t.assessment.status.value,
+            t.assessment,
+            t.decided_by,
+            t.later_not_seen,
+            t.earlier_in_use,
+        )
         for t in assessor.assessments()
     ]
 
@@ -111,6 +120,7 @@ def reported_tunnels(report: Report) -> list[tuple[Any, ...]]:
             state.assessment,
             state.decided_by.id,
             state.later_not_seen,
+            state.earlier_in_use,
         )
         for tunnel in report.tunnels
         for state in tunnel.states
