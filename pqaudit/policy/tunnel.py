@@ -17,8 +17,8 @@ Order = tuple[str, str]
 """When an SA began, without the ``Z``, and its ``event.id``."""
 
 HANDOVER_SECONDS: Final = 300
-"""So long an SA may still be seen after the next one began and be taken for replaced: peers let both run for a while, and
-retry what ends the old one. No RFC has a number; retries take some minutes with common defaults."""
+"""So long an SA may still be seen after the next one began and be taken for replaced: peers let both run for a while,
+and retry what ends the old one. No RFC has a number; retries take some minutes with common defaults."""
 
 _Judged = tuple[Order, Assessment]
 
