@@ -21,6 +21,7 @@ from multiprocessing.synchronize import Event
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pqaudit.capture.note import InputNote
+from pqaudit.capture.octets import only_here
 from pqaudit.capture.shown import scheme_of, shown_name
 from pqaudit.capture.stamp import size as size_of
 from pqaudit.interrupts import held_interrupts
@@ -167,7 +168,7 @@ class Listings:
 
 
 def _alone(sources: Sequence[str], workers: int) -> bool:
-    if workers < 2 or len(sources) < 2 or "-" in sources:
+    if workers < 2 or len(sources) < 2 or any(map(only_here, sources)):
         return True
     octets = 0
     for source in sources:

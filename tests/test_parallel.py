@@ -225,3 +225,18 @@ def _read_or_die(sources: tuple[str, ...], options: ReadOptions, pack: Any) -> A
 
 
 _REAL = parallel._read_batch
+
+
+@pytest.mark.parametrize("place", ["/dev/fd/{}", "/proc/self/fd/{}", "/dev//fd/../fd/{}"])
+def test_a_pipe_that_only_this_process_can_open_is_read_here(place: str) -> None:
+    other, piped = SAMPLES / "default_proposals.pcap", SAMPLES / "classical_x25519.pcap"
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, piped.read_bytes())  # fewer octets than a pipe holds
+        os.close(writing)
+        run = AuditRun()
+        parallel.read_side_by_side([str(other), place.format(reading)], run, ReadOptions(), workers=2)
+    finally:
+        os.close(reading)
+    assert run.notes == []
+    assert len(list(run.table.drain())) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 STANDARD_INPUT = "-"
+
+
+def only_here(source: str) -> bool:
+    """True for what no other process can open by this name: the standard input, and descriptors as in ``<(zcat a.gz)``.
+
+    Another one would find its own, or nothing.
+    """
+    if source == STANDARD_INPUT:
+        return True
+    if scheme_of(source) is not None:
+        return False
+    folders = ("/dev/fd/", "/proc/self/", "/proc/thread-self/", f"/proc/{os.getpid()}/")
+    path = os.path.abspath(source)
+    return path == "/dev/stdin" or path.startswith(folders)
 
 
 class OctetSource(Protocol):

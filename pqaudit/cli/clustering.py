@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from pqaudit.capture.octets import only_here
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.outputs.escape import printable
 
@@ -25,8 +26,10 @@ def check_cluster_options(cluster: str | None, paths: Sequence[str], *, keys: bo
         return
     if keys:
         raise click.UsageError("--keys cannot be used with --cluster: keys are never sent to other machines")
-    if "-" in paths:
-        raise click.UsageError("standard input cannot be used with --cluster: the workers cannot open it")
+    if any(map(only_here, paths)):
+        raise click.UsageError(
+            "what only this process can open, standard input for one, cannot be used with --cluster: the workers cannot"
+        )
     if workers is not None:
         raise click.UsageError("--workers is for reading on this machine; with --cluster all of its workers read")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from pqaudit.capture.octets import only_here
 from pqaudit.cli.clustering import cluster_errors_told, tell
 from pqaudit.cli.exit_codes import ExitCode
 from pqaudit.cli.number_range import NumberRange
@@ -97,8 +98,11 @@ def check_journal_options(
         raise click.UsageError("--keys cannot be used with --journal: what keys open is never written to disk")
     if any(os.path.exists(file) and journal.file.exists() and journal.file.samefile(file) for file in lists):
         raise click.UsageError(f"{journal.file} is the journal and no list of inputs; name another file")
-    if "-" in paths:
-        raise click.UsageError("standard input cannot be used with --journal: it cannot be recognised in a later run")
+    if any(map(only_here, paths)):
+        raise click.UsageError(
+            "what only this process can open, standard input for one, cannot be used with --journal: it cannot be "
+            "recognised in a later run"
+        )
     if journal.changed_only and grouped:
         raise click.UsageError("--changed-only leaves out findings that --group-by needs")
 

@@ -374,7 +374,8 @@ def test_no_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("-",), "standard input cannot be used with --cluster"),
+        (("-",), "standard input for one, cannot be used with --cluster"),
+        (("/dev/fd/0",), "standard input for one, cannot be used with --cluster"),
         (("--keys", "keys", "samples"), "--keys cannot be used with --cluster"),
         (("--workers", "2", "samples"), "--workers is for reading on this machine"),
     ],

@@ -187,7 +187,8 @@ def test_reading_again_is_told(user: User, journal: Path, tmp_path: Path) -> Non
     [
         (["--with-earlier", "{capture}"], "--with-earlier and --changed-only need --journal"),
         (["--changed-only", "{capture}"], "--with-earlier and --changed-only need --journal"),
-        (["--journal", "{journal}", "-"], "standard input cannot be used with --journal"),
+        (["--journal", "{journal}", "-"], "standard input for one, cannot be used with --journal"),
+        (["--journal", "{journal}", "/dev/stdin"], "standard input for one, cannot be used with --journal"),
         (["--journal", "{journal}", "--keys", "{capture}", "{capture}"], "--keys cannot be used with --journal"),
         (["--journal", "{journal}", "--changed-only", "--group-by", "peer", "{capture}"], "--group-by needs"),
         (["--journal", "{capture}", "{capture}"], "is no journal of pqaudit"),
