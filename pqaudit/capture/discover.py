@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from pqaudit.capture.faults import PERHAPS_CAPTURES, PLACE_FAULTS, InputFault
@@ -16,6 +17,9 @@ from pqaudit.capture.octets import STANDARD_INPUT, RawOctets, cannot_open, opene
 from pqaudit.capture.reader import identify
 from pqaudit.capture.shown import scheme_of, shown_name
 from pqaudit.capture.stamp import remember, stamp
+
+if TYPE_CHECKING:
+    from pqaudit.capture.remote_listing import Listed
 
 MOST_NOTES = 1000
 """Notes of one kind; more of them are counted, as a list of inputs may be long and wrong from end to end."""
@@ -29,7 +33,7 @@ _Report = Callable[[str, InputFault], None]
 def find_captures(
     paths: Iterable[str],
     note: Callable[[InputNote], None],
-    known: Callable[[str], bool] = lambda path: False,
+    known: Callable[[str], bool] | None = None,
     own: Callable[[str], bool] = lambda path: False,
 ) -> list[str]:
     """The inputs that ``paths`` mean, for ``read_capture``: files as named, and the captures inside directories.
@@ -40,7 +44,8 @@ def find_captures(
     when their content starts as a capture does, compressed or not; the others are counted in one note for each
     directory named. An input that is reached twice, by whatever names, is given once. What is missing or cannot be
     opened, and a directory without captures, give a fatal note. What is ``known`` to be a capture is not opened; what
-    listings said of remote files is there for ``stamp`` by then. Local files that are the run's ``own`` are never
+    listings said of remote files is there for ``stamp`` by then, and with ``known`` what servers said of those of which
+    listings are silent. Local files that are the run's ``own`` are never
     opened: directories are searched without them, and one that is named gives a fatal note.
     """
     search = _Search(note, known, own)
@@ -73,10 +78,11 @@ class _Search:
     """What was found so far, and what was said about the rest."""
 
     def __init__(
-        self, note: Callable[[InputNote], None], known: Callable[[str], bool], own: Callable[[str], bool]
+        self, note: Callable[[InputNote], None], known: Callable[[str], bool] | None, own: Callable[[str], bool]
     ) -> None:
         self.found: list[str] = []
-        self._known = known
+        self._known = known or (lambda path: False)
+        self._stamps_matter = known is not None
         self._own = own
         self._seen: dict[str, str] = {}
         self._note = note
@@ -162,8 +168,8 @@ class _Search:
                 listing = matching(source, self.report)
                 if not listing.files and not listing.folders:
                     raise InputFault("missing", "Nothing matches this pattern.")
+                self._remember(listing.files)
                 for file in listing.files:
-                    remember(file.source, file.info)
                     self.add(file.source)
                 for folder in listing.folders:
                     self._search_remote(folder)
@@ -180,10 +186,18 @@ class _Search:
         from pqaudit.capture.remote_listing import below, hold_captures
 
         listing = below(folder, self.report)
-        for file in listing.files:
-            remember(file.source, file.info)
+        self._remember(listing.files)
         self._take_captures(folder, hold_captures(listing.files, self._known, self.report))
         self._report_cut(folder, listing.cut)
+
+    def _remember(self, files: Sequence[Listed]) -> None:
+        """Keep what listings say for ``stamp``. Pages of HTTP say nothing: where it matters, servers are asked."""
+        from pqaudit.capture.remote_listing import infos
+
+        answers = infos([file.source for file in files if file.size is None] if self._stamps_matter else [])
+        for file in files:
+            answer = answers.get(file.source)
+            remember(file.source, answer if isinstance(answer, dict) else file.info)
 
     def _report_cut(self, source: str, cut: bool) -> None:
         if cut:

@@ -25,6 +25,7 @@ from pqaudit.archive.view import View
 from pqaudit.pipeline import ReadOptions, new_run, read_inputs
 from tests import build as b
 from tests.archive.nights import DIGEST, aged, archive, conversation, fresh, night, rekeyed, swapped
+from tests.capture.webserver import WebServer
 from tests.conftest import SAMPLES
 from tests.objectstore.store import ObjectStore
 
@@ -385,6 +386,20 @@ def test_stamps_of_files_that_were_just_changed_are_not_trusted(
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_page_links_to_is_known_by_what_the_server_says(journal: Path, tmp_path: Path) -> None:
+    archive(tmp_path / "archive", [conversation(number) for number in range(1, 4)])
+    with WebServer(tmp_path / "archive") as web:
+        for place, more in ((f"{web.url}/ranges/", 0), (f"{web.url}/ranges/*.pcap", 1)):
+            plain = fresh(place)
+            kept = night(journal, place)
+            assert (kept.known + kept.read, kept.text) == (3, plain)
+            web.requests.clear()
+            again = night(journal, place)
+            assert (again.known, again.read, again.text) == (3, 0, plain)
+            # The page, what is there now, and whether the pattern is a name; no capture is fetched.
+            assert web.requests == {"GET ranges": 1 + more, "HEAD ranges": 3 + more}
 
 
 def test_captures_that_no_run_names_are_forgotten(journal: Path, tmp_path: Path) -> None:
