@@ -79,7 +79,8 @@ def test_a_server_that_always_breaks_off(web: WebServer, tmp_path: Path) -> None
     (note,) = run.notes
     assert (note.source, note.kind, note.fatal) == (f"{web.url}/cut/large.pcap", "read-error", True)
     assert note.frame is not None
-    assert 150 < note.frame < 220
+    # Half of it was sent; what had come and was not taken yet is lost with the connection.
+    assert 0 < note.frame < 220
     assert len(findings) == 2
 
 
