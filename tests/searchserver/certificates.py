@@ -85,9 +85,7 @@ class Authority:
             .not_valid_after(now - DAY if expired else now + DAY)
             # Strict verification, the default of newer Pythons, wants both identifiers.
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
 
