@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pqaudit.capture.faults import InputFault
 from pqaudit.capture.remote_faults import remote_fault
+from pqaudit.capture.remote_patience import CONNECT_SECONDS, SILENT_SECONDS
 from pqaudit.capture.shown import scheme_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ _NEED_ANOTHER = frozenset(
     ]
 )
 _LOGGERS = ("aiobotocore", "aiohttp", "asyncio", "botocore", "fsspec", "gcsfs", "google", "paramiko", "s3fs", "urllib3")
-CONNECT_SECONDS = 30
-SILENT_SECONDS = 60
-"""A server that says nothing for so long is given up."""
 
 
 def located(source: str) -> tuple[AbstractFileSystem, str]:

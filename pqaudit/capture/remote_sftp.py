@@ -10,7 +10,7 @@ from typing import Any
 import paramiko  # type: ignore[import-untyped]
 from fsspec.implementations.sftp import SFTPFileSystem
 
-from pqaudit.capture.remote import CONNECT_SECONDS, SILENT_SECONDS
+from pqaudit.capture.remote_patience import CONNECT_SECONDS, SILENT_SECONDS
 
 _HELPER = "_prefetch_thread"
 _OF_THE_MACHINE = "/etc/ssh/ssh_known_hosts"
