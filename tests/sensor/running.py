@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -15,6 +16,19 @@ from typing import Any, Self
 from tests.conftest import REPOSITORY
 
 PATIENCE = 20.0
+
+
+def hand_over(folder: Path, user: str) -> pwd.struct_passwd:
+    """Make a folder, with the one for the state in it, that of another account, which can then reach it."""
+    account = pwd.getpwnam(user)
+    state = folder / "state"
+    state.mkdir()
+    for own in (folder, state):
+        os.chown(own, account.pw_uid, account.pw_gid)
+    for above in (folder, *folder.parents):
+        if above.stat().st_uid == os.getuid() and above != Path("/"):
+            above.chmod(above.stat().st_mode | 0o011)
+    return account
 
 
 class RunningSensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from tests.capture.network import run
 from tests.conftest import REPOSITORY, SAMPLES, audit
 from tests.exposure.esp_frames import UDP, esp, frame, ipv4, ipv6, udp
 from tests.sensor.link import Link
-from tests.sensor.running import RunningSensor
+from tests.sensor.running import RunningSensor, hand_over
 
 Tunnels = dict[tuple[str, ...], dict[str, Any]]
 
@@ -247,21 +246,14 @@ def test_an_interface_goes_down_and_comes_back(link: Link, tmp_path: Path) -> No
 
 
 def test_root_is_given_up(link: Link, tmp_path: Path) -> None:
-    account = pwd.getpwnam("nobody")
-    state = tmp_path / "state"
-    state.mkdir()
-    for folder in (tmp_path, state):
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    account = hand_over(tmp_path, "nobody")
     with sensor(tmp_path, link, 1, "--user", "nobody") as running:
         status = Path(f"/proc/{counting(running)}/status").read_text()
         assert f"Uid:\t{account.pw_uid}\t{account.pw_uid}\t{account.pw_uid}" in status
         link.send_raw(frame(ipv4(esp(1))))
         spi, _ = negotiate(link, "classical_x25519.pcap")
         running.finding(spi, verdict="classical-only")
-        file = state / "sensor" / "exposure.jsonl"
+        file = tmp_path / "state" / "sensor" / "exposure.jsonl"
         running.until(lambda: file.exists() and traffic(tunnels(tmp_path)), "the packet in the file")
         # One that comes later may not capture, or not even be started: that is said, and the sensor goes on.
         os.kill(counting(running), 9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from tests.capture.network import run
 from tests.conftest import REPOSITORY
 from tests.sensor.link import Link
-from tests.sensor.running import RunningSensor
+from tests.sensor.running import RunningSensor, hand_over
 
 
 @pytest.fixture
@@ -68,14 +67,7 @@ def test_an_interface_goes_and_comes_back(link: Link, tmp_path: Path) -> None:
 
 
 def test_root_is_given_up(link: Link, tmp_path: Path) -> None:
-    account = pwd.getpwnam("nobody")
-    state = tmp_path / "state"
-    state.mkdir()
-    for folder in (tmp_path, state):
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    account = hand_over(tmp_path, "nobody")
     with RunningSensor(tmp_path, link.watched, options=("--user", "nobody")) as sensor:
         sensor.finding(link.send("hybrid_x25519_mlkem768.pcap"), verdict="hybrid-ml-kem")
         children = Path(f"/proc/{sensor.process.pid}/task/{sensor.process.pid}/children").read_text().split()
