@@ -12,6 +12,7 @@ from pqaudit.finding.document import Document, Observer
 from pqaudit.finding.stream import drain_findings
 from pqaudit.pipeline import AuditRun, ReadOptions, read_inputs
 from pqaudit.rules.rulebook import Rulebook, load_rulebook
+from tests.capture.fixtures import network  # noqa: F401
 from tests.daemons.fixtures import peers  # noqa: F401
 from tests.objectstore.fixtures import object_store  # noqa: F401
 from tests.searchserver.fixtures import elasticsearch8, elasticsearch9, opensearch, search_server  # noqa: F401

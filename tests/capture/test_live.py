@@ -44,15 +44,6 @@ EXTRA_PORT = 5500
 
 
 @pytest.fixture
-def network() -> Iterator[Network]:
-    made = Network()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
 def network6() -> Iterator[Network]:
     made = Network(ipv6=True)
     try:

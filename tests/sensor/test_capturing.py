@@ -35,15 +35,6 @@ UDP_START = 42
 B0 = CaptureOptions(("b0",))
 
 
-@pytest.fixture
-def network() -> Iterator[Network]:
-    made = Network()
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 class Watcher:
     """A capturing process in namespace ``b``, and all that came from it."""
 
